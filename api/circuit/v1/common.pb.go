@@ -8,6 +8,8 @@
 //	                    outside 0x21-0x7e, and %, are percent-encoded
 //	circuit-generation  optional, decimal: act on this generation of the
 //	                    element only, and fail with NOT_FOUND on a successor
+//	circuit-bulk        optional, "1": the call carries much data, and is passed
+//	                    on over a connection that small calls do not share
 //	circuit-forwarded   "1" on calls that a server passes on for someone; taken
 //	                    from servers only, and never passed on again
 //
