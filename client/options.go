@@ -1,0 +1,41 @@
+package client
+
+import "os"
+
+// Option is a setting of Dial.
+type Option func(*config)
+
+type config struct {
+	key       Key
+	keyFile   string
+	fallbacks []string
+	getenv    func(string) string
+}
+
+func newConfig(opts []Option) *config {
+	c := &config{getenv: os.Getenv}
+	for _, o := range opts {
+		o(c)
+	}
+	return c
+}
+
+// WithKey gives the circuit's key. Without it, and without WithKeyFile, the key
+// is the one in the URL, or else in the file that the environment variable
+// CIRCUIT_KEY names. Keys given in several ways must be the same.
+func WithKey(k Key) Option { return func(c *config) { c.key = k } }
+
+// WithKeyFile names a file that holds the circuit's key, as circuit keygen
+// makes it. A file that others can read is refused.
+func WithKeyFile(path string) Option { return func(c *config) { c.keyFile = path } }
+
+// WithFallback names further servers of the same circuit, as URLs or
+// HOST:PORT, to dial in at when the first one cannot be reached, at once or
+// later.
+func WithFallback(urls ...string) Option {
+	return func(c *config) { c.fallbacks = append(c.fallbacks, urls...) }
+}
+
+// WithEnv takes the environment variables CIRCUIT and CIRCUIT_KEY, and those
+// that say where local servers are found, from getenv instead of os.Getenv.
+func WithEnv(getenv func(name string) string) Option { return func(c *config) { c.getenv = getenv } }
