@@ -24,10 +24,27 @@ func mustNew(t *testing.T, key circuit.Key, role Role, id circuit.ServerID) *Cre
 	return c
 }
 
+// loopback returns the two ends of a TCP connection.
+func loopback(t *testing.T) (a, b net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if b, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if a, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
 // handshake connects client to server and returns what each learnt.
 func handshake(t *testing.T, server, client *tls.Config) (atServer, atClient Peer, serverErr, clientErr error) {
 	t.Helper()
-	a, b := net.Pipe()
+	a, b := loopback(t)
 	deadline := time.Now().Add(10 * time.Second)
 	a.SetDeadline(deadline)
 	b.SetDeadline(deadline)
