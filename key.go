@@ -3,6 +3,7 @@ package circuit
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 )
 
 // KeySize is the length of a Key in bytes.
@@ -38,8 +39,8 @@ const keyPlaceholder = "[key]"
 // String returns a placeholder, never the key.
 func (k Key) String() string { return keyPlaceholder }
 
-// GoString returns a placeholder, never the key.
-func (k Key) GoString() string { return keyPlaceholder }
+// Format implements fmt.Formatter with a placeholder for every verb.
+func (k Key) Format(f fmt.State, _ rune) { fmt.Fprint(f, keyPlaceholder) }
 
 // MarshalText implements encoding.TextMarshaler with a placeholder.
 func (k Key) MarshalText() ([]byte, error) { return []byte(keyPlaceholder), nil }
