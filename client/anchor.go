@@ -78,20 +78,15 @@ type Element interface {
 
 // Opaque is an element of a kind that this package does not know.
 type Opaque struct {
-	*Anchor
+	handle
 	entry Entry
 }
 
 // Kind returns what the element is.
 func (o *Opaque) Kind() Kind { return o.entry.Kind }
 
-// Generation identifies the element among all that were ever at its anchor.
-func (o *Opaque) Generation() uint64 { return o.entry.Generation }
-
 // State returns the element's state in a word or a few, for people.
 func (o *Opaque) State() string { return o.entry.State }
-
-func (o *Opaque) element() {}
 
 // Get asks what the anchor holds. The handle that it returns stands for just
 // that element. ErrNotFound says that there is nothing.

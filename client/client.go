@@ -61,7 +61,7 @@ func (c *Client) Walk(path string) (*Anchor, error) {
 }
 
 // Server returns the server id.
-func (c *Client) Server(id ServerID) *Server { return &Server{Anchor: c.Anchor(id.Path()), id: id} }
+func (c *Client) Server(id ServerID) *Server { return &Server{a: c.Anchor(id.Path()), id: id} }
 
 // Servers lists the servers of the circuit in the order of their IDs, as the
 // dial-in server knows them; no other server is asked. An error ends the

@@ -7,9 +7,15 @@ import (
 
 // Server is a server of the circuit. It may be used by many goroutines at once.
 type Server struct {
-	*Anchor
+	a  *Anchor
 	id ServerID
 }
+
+// Anchor returns the anchor of the server, below which all that it hosts is.
+func (s *Server) Anchor() *Anchor { return s.a }
+
+// Path returns the path of the server's anchor.
+func (s *Server) Path() Path { return s.a.path }
 
 // ID returns the server's identity.
 func (s *Server) ID() ServerID { return s.id }
