@@ -1,0 +1,151 @@
+package mesh
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/gocircuit/circuit"
+	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
+	"github.com/gocircuit/circuit/internal/membership"
+	"github.com/gocircuit/circuit/internal/overlay"
+)
+
+// The link events below run in the owner's goroutine.
+
+func (m *Mesh) linkUp(l *link, dial uint64, peer overlay.Peer) {
+	m.lastLink++
+	l.number = m.lastLink
+	m.links[l.number] = l
+	m.tellOverlay(overlay.LinkUp{Link: l.number, Dial: dial, Peer: peer})
+	m.settle()
+}
+
+func (m *Mesh) linkDown(l *link) {
+	if m.links[l.number] != l {
+		return // disconnected before
+	}
+	delete(m.links, l.number)
+	m.tellOverlay(overlay.LinkDown{Link: l.number})
+	m.settle()
+}
+
+func (m *Mesh) receive(l *link, frame *circuitv1.LinkFrame) {
+	for _, data := range frame.GetOverlay() {
+		if m.links[l.number] != l {
+			return
+		}
+		m.tellOverlay(overlay.Receive{Link: l.number, Data: data})
+		m.settle()
+	}
+	for _, data := range frame.GetMembership() {
+		if m.links[l.number] != l {
+			return
+		}
+		m.tellMembership(membership.Receive{Link: l.number, Data: data})
+		m.settle()
+	}
+}
+
+func (m *Mesh) send(number uint64, msg message) {
+	l := m.links[number]
+	if l == nil || l.enqueue(msg) {
+		return
+	}
+	m.log.Warn("a neighbour does not read; its link is closed", slog.Uint64("link", number))
+	delete(m.links, number)
+	l.close()
+	m.tellOverlay(overlay.LinkDown{Link: number})
+}
+
+// join is one Join under way.
+type join struct {
+	address string
+	reached circuit.ServerID // 0 until the seed answered
+	last    overlay.Failure  // why it has not
+	done    chan error       // capacity 1
+}
+
+// Seed lets this server join the circuit of the server at an address, and keep
+// trying for as long as that server is missing.
+func (m *Mesh) Seed(address string, id circuit.ServerID) {
+	m.post(func() {
+		m.tellOverlay(overlay.Seed{Address: address, ID: id, Keep: true})
+		m.settle()
+	})
+}
+
+// Join merges this server's circuit with that of the server at an address, and
+// returns once that server is in the circuit. It tries until ctx ends. Errors
+// are of kind Denied where the keys differ, Invalid where the address is this
+// server's own, Unsupported, or Unreachable.
+func (m *Mesh) Join(ctx context.Context, address string, id circuit.ServerID) error {
+	j := &join{address: address, done: make(chan error, 1)}
+	if err := m.ask(ctx, func() {
+		m.joins[j] = struct{}{}
+		m.tellOverlay(overlay.Seed{Address: address, ID: id})
+		m.settle()
+	}); err != nil {
+		return err
+	}
+	select {
+	case err := <-j.done:
+		return err
+	case <-m.ctx.Done():
+		return errStopping()
+	case <-ctx.Done():
+	}
+	last := overlay.Unreachable
+	_ = m.ask(context.WithoutCancel(ctx), func() { // fails only if the mesh closes, and then nothing is left to end
+		if _, on := m.joins[j]; on && j.last != 0 {
+			last = j.last
+		}
+		m.endJoin(j, nil)
+		m.tellOverlay(overlay.Unseed{Address: address})
+		m.settle()
+	})
+	return circuit.Errorf(circuit.Unreachable, "not joined in time: "+reason(last))
+}
+
+func (m *Mesh) seedReached(out overlay.SeedReached) {
+	for j := range m.joins {
+		if j.address != out.Address {
+			continue
+		}
+		j.reached = out.ID
+		if out.ID == m.cfg.Self.ID {
+			m.endJoin(j, circuit.Errorf(circuit.Invalid, "this address leads to the server itself"))
+		} else if _, in := m.Member(out.ID); in {
+			m.endJoin(j, nil)
+		}
+	}
+}
+
+func (m *Mesh) seedFailed(out overlay.SeedFailed) {
+	for j := range m.joins {
+		if j.address != out.Address {
+			continue
+		}
+		j.last = out.Failure
+		kind := circuit.ErrorKind(0)
+		switch out.Failure {
+		case overlay.WrongKey:
+			kind = circuit.Denied
+		case overlay.Unsupported:
+			kind = circuit.Unsupported
+		case overlay.WrongServer:
+			kind = circuit.Invalid
+		}
+		if kind != 0 {
+			m.endJoin(j, circuit.Errorf(kind, reason(out.Failure)))
+			m.tellOverlay(overlay.Unseed{Address: out.Address})
+		}
+	}
+}
+
+func (m *Mesh) endJoin(j *join, err error) {
+	delete(m.joins, j)
+	select {
+	case j.done <- err:
+	default: // nobody waits for it any more
+	}
+}
