@@ -45,7 +45,7 @@ func checkPureFile(m *Module, f *file, say report) {
 		if isImpure(i.path) {
 			say(f.name, i.line, "a pure package imports %s; let the driver do it and pass in what is needed", i.path)
 		}
-		if _, own := m.own(i.path); !own && !isStandard(i.path) {
+		if _, own := m.own(i.path); !own && !isStandard(i.path) && i.path != pureEncoding {
 			say(f.name, i.line, "a pure package imports %s; it needs nothing but the standard library and the words", i.path)
 		}
 	}

@@ -1,6 +1,7 @@
 package archtest
 
 import (
+	"cmp"
 	"go/ast"
 	"path"
 	"slices"
@@ -54,29 +55,30 @@ func checkComment(m *Module, say report) {
 		if len(files) == 0 {
 			files = p.files
 		}
-		if slices.ContainsFunc(files, func(f *file) bool { return isPackageComment(f) }) {
+		if slices.ContainsFunc(files, isPackageComment) {
 			continue
 		}
-		name := files[0].ast.Name.Name
-		say(files[0].name, m.line(files[0].ast.Name), `package %s has no package comment; begin one with "%s " and say its one job, who calls it and what it promises about concurrency`, name, commentStart(name, p.path))
+		f := files[0]
+		say(f.name, m.line(f.ast.Name), `package %s has no package comment; begin one with "%s" and say its one job, who calls it and what it promises about concurrency`,
+			f.ast.Name.Name, commentStarts(f)[0])
 	}
 }
 
 func isPackageComment(f *file) bool {
-	if f.ast.Doc == nil {
-		return false
-	}
-	return strings.HasPrefix(f.ast.Doc.Text(), commentStart(f.ast.Name.Name, path.Dir(f.name))+" ")
+	return slices.ContainsFunc(commentStarts(f), func(start string) bool {
+		return strings.HasPrefix(f.ast.Doc.Text(), start+" ")
+	})
 }
 
-// commentStart is how a package's comment begins: programs are called by their
-// names, packages by "Package".
-func commentStart(name, dir string) string {
-	if name != "main" {
-		return "Package " + name
+// commentStarts are the ways in which a package's comment may begin: programs
+// are called by their names, packages by "Package".
+func commentStarts(f *file) []string {
+	if name := f.ast.Name.Name; name != "main" {
+		return []string{"Package " + name}
 	}
-	base := []rune(strings.TrimLeft(path.Base(dir), "0123456789-"))
-	return strings.ToUpper(string(base[:1])) + string(base[1:])
+	dir := path.Base(path.Dir(f.name))
+	program := cmp.Or(strings.TrimLeft(dir, "0123456789-"), dir)
+	return []string{"Command " + program, strings.ToUpper(program[:1]) + program[1:]}
 }
 
 // checkGenerated holds generated code and only that to the mark that tools go

@@ -86,6 +86,8 @@ func isErrorValue(f *file, e ast.Expr) bool {
 	case *ast.UnaryExpr:
 		lit, ok := e.X.(*ast.CompositeLit)
 		return ok && e.Op == token.AND && strings.HasSuffix("."+calleeName(lit.Type), ".Error")
+	case *ast.SelectorExpr: // another package's error under a name that says more
+		return strings.HasPrefix(e.Sel.Name, "Err")
 	}
 	return false
 }

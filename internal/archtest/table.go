@@ -77,18 +77,23 @@ type dependency struct {
 	users  []string // packages that may import it outside tests, "*" as in path.Match; nil: tests only
 }
 
+// pureEncoding is the one package from outside the standard library that pure
+// packages may use: it turns numbers into bytes and back.
+const pureEncoding = "google.golang.org/protobuf/encoding/protowire"
+
 // dependencies are the modules that ours may use, and where.
 var dependencies = []dependency{
 	{"google.golang.org/grpc", []string{
 		"api/circuit/v1", "internal/transport", "internal/rpc", "internal/mesh", "internal/router", "internal/access",
 		"internal/anchor", "internal/element/*", "internal/server", "client"}},
+	{pureEncoding, []string{"internal/overlay", "internal/membership", "internal/rpc"}}, // before the module that it is of
 	{"google.golang.org/protobuf", []string{
 		"api/circuit/v1", "internal/transport", "internal/rpc", "internal/mesh", "internal/router", "internal/access",
 		"internal/anchor", "internal/element/*", "internal/server", "client"}},
 	{"github.com/spf13/cobra", []string{"internal/cli"}},
 	{"github.com/spf13/pflag", []string{"internal/cli"}},
 	{"golang.org/x/sys", []string{"internal/transport", "internal/spool", "internal/element/proc", "internal/server", "internal/cli"}},
-	{"golang.org/x/term", []string{"internal/cli"}},
+	{"golang.org/x/term", []string{"internal/cli", "cmd/circuit"}},
 	{"github.com/rogpeppe/go-internal", nil},
 	{"github.com/cockroachdb/datadriven", nil},
 	{"pgregory.net/rapid", nil},
