@@ -34,6 +34,7 @@ type testServer struct {
 	*Listener
 	key   circuit.Key
 	calls chan credential.Peer // who called Signal or Wait
+	ended chan struct{}        // a Wait has ended
 	grpc  [2]*grpc.Server
 }
 
@@ -41,7 +42,7 @@ type testServer struct {
 // stops it.
 func startServer(t testing.TB, network Network, addr string, config ListenConfig) *testServer {
 	t.Helper()
-	s := &testServer{key: credential.NewKey(), calls: make(chan credential.Peer, 1000)}
+	s := &testServer{key: credential.NewKey(), calls: make(chan credential.Peer, 1000), ended: make(chan struct{}, 1000)}
 	config.Credential = newCredential(t, s.key, credential.Server, testID)
 	var err error
 	if s.Listener, err = Listen(network, addr, config); err != nil {
@@ -98,6 +99,7 @@ func (p *testProcs) Wait(ctx context.Context, _ *circuitv1.WaitProcRequest) (*ci
 	peer, _ := PeerFrom(ctx)
 	p.server.calls <- peer
 	<-ctx.Done()
+	p.server.ended <- struct{}{}
 	return nil, ctx.Err()
 }
 
