@@ -1,0 +1,62 @@
+package proc
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/gocircuit/circuit"
+)
+
+// Host runs processes. Today's is the server itself; one that outlives the
+// server fits behind the same seam.
+type Host interface {
+	// Start starts a process, in a process group of its own, with pipes for its
+	// standard streams and no other descriptor. Errors are of kind NotFound (no
+	// such program), Denied (not executable), Invalid (no such directory) or
+	// Exhausted.
+	Start(c circuit.Cmd) (Child, error)
+	// Close releases the host. Its processes must have ended, or be abandoned.
+	Close() error
+}
+
+// Child is a process that a Host started. Its methods may be called
+// concurrently.
+type Child interface {
+	Pid() int
+	// Stdin, Stdout and Stderr are this side's ends of the pipes. They are the
+	// caller's to close, and closing one ends what waits in it.
+	Stdin() *os.File
+	Stdout() *os.File
+	Stderr() *os.File
+	// Wait returns how the process ended, once it has, whatever its streams do.
+	// It is called once, and holds no thread while it waits.
+	Wait() Exit
+	// Signal signals the process group. Once the process has ended, the error is
+	// errEnded and nobody is signalled.
+	Signal(sig syscall.Signal) error
+	// Stopped reports whether the process is stopped, by STOP or TSTP.
+	Stopped() bool
+}
+
+// errEnded says that a process has ended already.
+var errEnded = errors.New("the process has ended")
+
+// Exit is how a process ended.
+type Exit struct {
+	Status  syscall.WaitStatus
+	At      time.Time
+	CPUTime time.Duration // user and system time, of children waited for as well
+	MaxRSS  circuit.Size  // peak resident memory
+}
+
+// exitOf puts what the system says of an ended process together.
+func exitOf(status syscall.WaitStatus, usage *syscall.Rusage) Exit {
+	return Exit{
+		Status:  status,
+		At:      time.Now(),
+		CPUTime: time.Duration(usage.Utime.Nano() + usage.Stime.Nano()),
+		MaxRSS:  circuit.Size(usage.Maxrss * maxRSSUnit),
+	}
+}
