@@ -103,7 +103,10 @@ func (c *Conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 	inner, err := s.cc.NewStream(ctx, desc, method, append(opts[:len(opts):len(opts)], grpc.OnFinish(done))...)
 	if err != nil {
 		done(err)
-		return nil, s.explain(ctx, err)
+		if ctx.Err() == nil && s.isEnded() {
+			err = s.over()
+		}
+		return nil, err
 	}
 	return &stream{ClientStream: inner, session: s, ctx: ctx}, nil
 }
@@ -118,14 +121,14 @@ func (c *Conn) bulkSession(ctx context.Context) (*session, error) {
 	case <-c.main.ended:
 		return nil, c.main.over()
 	}
+	if c.main.isEnded() {
+		return nil, c.main.over()
+	}
 	c.mu.Lock()
 	old := c.bulk
 	c.mu.Unlock()
 	if old != nil && !old.isEnded() {
 		return old, nil
-	}
-	if c.main.isEnded() {
-		return nil, c.main.over()
 	}
 	fresh, err := c.dialer.session(ctx, c.addr, c.Peer().ID)
 	if err != nil {
