@@ -1,0 +1,246 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+	"os"
+)
+
+// The format is described in the package's comment.
+const (
+	magic      = "CIRCSPL1"
+	headerSize = 4096
+	indexSize  = 4096
+	entrySize  = 16
+	groupSlots = indexSize / entrySize
+	groupSize  = indexSize + groupSlots*blockSize
+)
+
+// entry is what the index says of a slot.
+type entry struct {
+	start  uint64 // offset of the first byte
+	length uint32 // 0: the slot is free
+}
+
+func (e entry) end() uint64 { return e.start + uint64(e.length) }
+
+func appendHeader(b []byte) []byte {
+	b = append(b, magic...)
+	b = binary.LittleEndian.AppendUint32(b, blockSize)
+	return appendSum(b, 12)
+}
+
+func appendEntry(b []byte, e entry) []byte {
+	b = binary.LittleEndian.AppendUint64(b, e.start)
+	b = binary.LittleEndian.AppendUint32(b, e.length)
+	return appendSum(b, 12)
+}
+
+// appendSum appends the checksum of the last n bytes.
+func appendSum(b []byte, n int) []byte {
+	return binary.LittleEndian.AppendUint32(b, checksum(b[len(b)-n:]))
+}
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+
+var errFormat = errors.New("not a spool file of this version")
+
+// checkHeader reports whether b begins with a header that this version reads.
+func checkHeader(b []byte) error {
+	if len(b) < 16 || string(b[:8]) != magic || binary.LittleEndian.Uint32(b[8:]) != blockSize ||
+		binary.LittleEndian.Uint32(b[12:]) != checksum(b[:12]) {
+		return errFormat
+	}
+	return nil
+}
+
+// decodeEntry returns what an index says of a slot: nothing if the entry is
+// damaged.
+func decodeEntry(b []byte) entry {
+	e := entry{start: binary.LittleEndian.Uint64(b), length: binary.LittleEndian.Uint32(b[8:])}
+	if binary.LittleEndian.Uint32(b[12:]) != checksum(b[:12]) || e.end() < e.start ||
+		e.start%blockSize+uint64(e.length) > blockSize {
+		return entry{}
+	}
+	return e
+}
+
+// entryAt and slotAt return where in the file a slot's entry and bytes begin.
+func entryAt(slot uint32) int64 {
+	return headerSize + int64(slot/groupSlots)*groupSize + int64(slot%groupSlots)*entrySize
+}
+
+func slotAt(slot uint32) int64 {
+	return headerSize + int64(slot/groupSlots)*groupSize + indexSize + int64(slot%groupSlots)*blockSize
+}
+
+// file is a spool's file. It is opened for each use.
+type file struct {
+	path string
+	made bool // guarded by Spool.writing
+}
+
+// put writes b, the bytes of the stream from offset on, to a slot, and makes
+// the slot's entry say so.
+func (f *file) put(to place, offset uint64, b []byte) (err error) {
+	flags := os.O_WRONLY
+	if !f.made {
+		flags |= os.O_CREATE | os.O_TRUNC
+	}
+	w, err := os.OpenFile(f.path, flags, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closed := w.Close(); err == nil {
+			err = closed
+		}
+	}()
+	if !f.made {
+		if _, err := w.WriteAt(appendHeader(nil), 0); err != nil {
+			return err
+		}
+		f.made = true
+	}
+	if to.reused {
+		if _, err := w.WriteAt(make([]byte, entrySize), entryAt(to.slot)); err != nil {
+			return err
+		}
+	}
+	if _, err := w.WriteAt(b, slotAt(to.slot)+int64(offset%blockSize)); err != nil {
+		return err
+	}
+	e := entry{start: to.start, length: uint32(offset + uint64(len(b)) - to.start)}
+	_, err = w.WriteAt(appendEntry(nil, e), entryAt(to.slot))
+	return err
+}
+
+// get reads the bytes of the stream from offset on from a slot into b.
+func (f *file) get(slot uint32, offset uint64, b []byte) error {
+	r, err := os.Open(f.path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = r.ReadAt(b, slotAt(slot)+int64(offset%blockSize))
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// remove removes the file, if there is one.
+func (f *file) remove() {
+	if f.made {
+		_ = os.Remove(f.path) // a file that stays is swept when the server starts again
+		f.made = false
+	}
+}
+
+// slots says where in the file which bytes of the stream are. They are those up
+// to end, without a gap.
+type slots struct {
+	first uint64   // the block of the stream that at[0] holds
+	at    []uint32 // slots of that block and of those after it
+	start uint64   // offset of the first byte in the last of them
+	end   uint64
+	free  []uint32
+	made  uint32 // slots that the file has
+	pins  map[uint32]*pin
+}
+
+// pin keeps a slot as it is while readers read it.
+type pin struct {
+	readers int
+	free    bool // to be free once they are done
+}
+
+// place is where a piece goes.
+type place struct {
+	slot   uint32
+	start  uint64 // offset of the first byte in the slot
+	fresh  bool   // it holds nothing of this block yet
+	reused bool   // it held another block
+}
+
+// place chooses where p goes: behind what the file has of its block, or to a
+// free slot.
+func (s *slots) place(p piece) place {
+	block := p.off / blockSize
+	if n := len(s.at); n > 0 && s.first+uint64(n)-1 == block {
+		start := s.start
+		if s.end != p.off { // what is between was given up
+			start = p.off
+		}
+		return place{slot: s.at[n-1], start: start}
+	}
+	if n := len(s.free); n > 0 {
+		slot := s.free[n-1]
+		s.free = s.free[:n-1]
+		return place{slot: slot, start: p.off, fresh: true, reused: true}
+	}
+	return place{slot: s.made, start: p.off, fresh: true}
+}
+
+// placed notes that p is where place said.
+func (s *slots) placed(to place, p piece) {
+	if to.fresh {
+		if len(s.at) == 0 {
+			s.first = p.off / blockSize
+		}
+		s.at = append(s.at, to.slot)
+	}
+	if to.fresh && !to.reused {
+		s.made++
+	}
+	s.start, s.end = to.start, p.end()
+}
+
+// failed takes back what place chose.
+func (s *slots) failed(to place) {
+	if to.reused {
+		s.free = append(s.free, to.slot)
+	}
+}
+
+// giveUp frees the slots of blocks that end before base.
+func (s *slots) giveUp(base uint64) {
+	for len(s.at) > 0 && (s.first+1)*blockSize <= base {
+		if slot := s.at[0]; s.pins[slot] != nil {
+			s.pins[slot].free = true
+		} else {
+			s.free = append(s.free, slot)
+		}
+		s.at, s.first = s.at[1:], s.first+1
+	}
+}
+
+// unused reports whether there is a file and nothing in it is of use.
+func (s *slots) unused() bool { return s.made > 0 && len(s.at) == 0 && len(s.pins) == 0 }
+
+// pin returns the slot with the byte at offset, which must be in the file. It
+// stays as it is until unpin.
+func (s *slots) pin(offset uint64) uint32 {
+	slot := s.at[offset/blockSize-s.first]
+	if s.pins == nil {
+		s.pins = make(map[uint32]*pin)
+	}
+	if s.pins[slot] == nil {
+		s.pins[slot] = new(pin)
+	}
+	s.pins[slot].readers++
+	return slot
+}
+
+func (s *slots) unpin(slot uint32) {
+	p := s.pins[slot]
+	if p.readers--; p.readers > 0 {
+		return
+	}
+	delete(s.pins, slot)
+	if p.free {
+		s.free = append(s.free, slot)
+	}
+}
