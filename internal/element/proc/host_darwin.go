@@ -12,6 +12,9 @@ import (
 // maxRSSUnit is the unit of Rusage.Maxrss in bytes.
 const maxRSSUnit = 1
 
+// maxSignal is the highest signal.
+const maxSignal = 31
+
 // sysProcAttr makes the child the leader of its own group.
 func sysProcAttr(*int) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 

@@ -14,6 +14,9 @@ import (
 // maxRSSUnit is the unit of Rusage.Maxrss in bytes.
 const maxRSSUnit = 1024
 
+// maxSignal is the highest signal.
+const maxSignal = 64
+
 // sysProcAttr makes the child the leader of its own group, ends it with this
 // program, and asks for a descriptor that tells of its end.
 func sysProcAttr(pidfd *int) *syscall.SysProcAttr {

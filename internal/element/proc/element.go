@@ -1,0 +1,271 @@
+package proc
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gocircuit/circuit"
+	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
+	"github.com/gocircuit/circuit/internal/anchor"
+	"github.com/gocircuit/circuit/internal/spool"
+)
+
+// Proc is a process element.
+type Proc struct {
+	service    *Service
+	path       circuit.Path
+	generation uint64
+	cmd        circuit.Cmd
+	child      Child // nil for one that was lost
+	started    time.Time
+	pid        int
+
+	stdin          *input
+	stdout, stderr *output
+	copiers        sync.WaitGroup
+
+	ended chan struct{} // closed once exit is set
+	exit  Exit
+
+	mu        sync.Mutex
+	abandoned bool
+	release   sync.Once
+}
+
+var _ anchor.Element = (*Proc)(nil)
+
+// Kind implements anchor.Element.
+func (p *Proc) Kind() circuit.Kind { return circuit.Proc }
+
+// State implements anchor.Element.
+func (p *Proc) State() string {
+	if p.lost() {
+		return string(circuit.LostProc)
+	}
+	if p.hasEnded() {
+		return strings.TrimPrefix(describe(p.exit.Status), "signal: ")
+	}
+	return string(p.phase())
+}
+
+func (p *Proc) lost() bool { return p.child == nil }
+
+func (p *Proc) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *Proc) phase() circuit.Phase {
+	switch {
+	case p.lost():
+		return circuit.LostProc
+	case p.hasEnded() && p.exit.Status.Signaled():
+		return circuit.Signaled
+	case p.hasEnded():
+		return circuit.Exited
+	case p.child.Stopped():
+		return circuit.Stopped
+	}
+	return circuit.Running
+}
+
+// describe says how a process ended.
+func describe(status syscall.WaitStatus) string {
+	if !status.Signaled() {
+		return fmt.Sprintf("exit status %d", status.ExitStatus())
+	}
+	text := "signal: " + status.Signal().String()
+	if status.CoreDump() {
+		text += " (core dumped)"
+	}
+	return text
+}
+
+// Stat returns the state of the process.
+func (p *Proc) Stat() circuit.ProcStat {
+	s := circuit.ProcStat{
+		Cmd: p.cmd, Phase: p.phase(), Pid: p.pid, Started: p.started, ExitCode: -1,
+		Stdin: p.stdin.stat(), Stdout: p.stdout.stat(), Stderr: p.stderr.stat(),
+	}
+	if !s.Phase.Ended() || p.lost() {
+		return s
+	}
+	text := describe(p.exit.Status)
+	s.Exit, s.Ended, s.CPUTime, s.MaxRSS = &text, p.exit.At, p.exit.CPUTime, p.exit.MaxRSS
+	if sig := p.exit.Status.Signal(); p.exit.Status.Signaled() {
+		s.ExitCode, s.Signal = 128+int(sig), strings.TrimPrefix(unix.SignalName(sig), "SIG")
+	} else {
+		s.ExitCode = p.exit.Status.ExitStatus()
+	}
+	return s
+}
+
+// begin starts the goroutines of a process that runs.
+func (p *Proc) begin() {
+	p.copiers.Go(p.stdout.copy)
+	p.copiers.Go(p.stderr.copy)
+	p.service.tasks.Go(p.await)
+}
+
+// await waits for the end of the process, and does what is to be done then.
+func (p *Proc) await() {
+	p.exit = p.child.Wait()
+	close(p.ended)
+	p.stdin.close() // if a child of the process has it still, it gets no more
+	p.service.forgetLive(p)
+	p.mu.Lock()
+	abandoned := p.abandoned
+	p.mu.Unlock()
+	switch {
+	case abandoned:
+		p.end()
+	case p.cmd.Scrub:
+		p.service.cfg.Tree.Remove(p.path, p.generation)
+		p.stdout.lastReader()
+		p.stderr.lastReader()
+		p.end()
+	}
+}
+
+// Wait waits for the process to end, within ctx.
+func (p *Proc) Wait(ctx context.Context) (circuit.ProcStat, error) {
+	select {
+	case <-p.ended:
+		return p.Stat(), nil
+	case <-ctx.Done():
+		return circuit.ProcStat{}, ctx.Err()
+	}
+}
+
+// Signal signals the process group. Errors are of kind Closed and Invalid.
+func (p *Proc) Signal(name string) error {
+	sig, err := parseSignal(name)
+	if err != nil {
+		return err
+	}
+	return p.signal(sig)
+}
+
+func (p *Proc) signal(sig syscall.Signal) error {
+	if p.lost() {
+		return circuit.Errorf(circuit.Closed, "the process was lost when its server was killed; what became of it is not known")
+	}
+	switch err := p.child.Signal(sig); err {
+	case nil:
+		return nil
+	case errEnded:
+		return circuit.Errorf(circuit.Closed, "the process has ended")
+	case syscall.EPERM:
+		return circuit.Errorf(circuit.Denied, "the server may not signal the process")
+	default:
+		return circuit.Errorf(circuit.Invalid, fmt.Sprintf("the server's system does not deliver the signal: %v", err))
+	}
+}
+
+// parseSignal takes TERM, SIGTERM or 15; numbers are this system's.
+func parseSignal(name string) (syscall.Signal, error) {
+	upper := strings.ToUpper(strings.TrimSpace(name))
+	if sig := unix.SignalNum("SIG" + strings.TrimPrefix(upper, "SIG")); sig != 0 {
+		return sig, nil
+	}
+	var n int
+	if _, err := fmt.Sscanf(upper+"\n", "%d\n", &n); err == nil && n > 0 && n <= maxSignal {
+		return syscall.Signal(n), nil
+	}
+	return 0, circuit.Errorf(circuit.Invalid, fmt.Sprintf("%.40q is not a signal; expected a name such as TERM, or a number from 1 to %d", name, maxSignal))
+}
+
+// Scrub implements anchor.Element.
+func (p *Proc) Scrub(ctx context.Context, how anchor.Scrub) error {
+	if !p.hasEnded() {
+		switch how.Mode {
+		case circuitv1.ScrubRequest_KILL:
+			if err := p.kill(ctx, how.Grace); err != nil {
+				return err
+			}
+		case circuitv1.ScrubRequest_ABANDON:
+			p.abandon()
+			return nil
+		default:
+			return circuit.Errorf(circuit.Exists, "the process is running; use --kill to end it first, or --abandon to leave it running")
+		}
+	}
+	p.end()
+	return nil
+}
+
+// kill ends the process: TERM, then KILL after the grace time.
+func (p *Proc) kill(ctx context.Context, grace time.Duration) error {
+	if grace == 0 {
+		grace = p.service.cfg.Grace
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	_ = p.signal(syscall.SIGTERM) // fails only if it has just ended
+	_ = p.signal(syscall.SIGCONT) // a stopped process gets TERM once it goes on
+	select {
+	case <-p.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+	}
+	_ = p.signal(syscall.SIGKILL)
+	select {
+	case <-p.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// abandon leaves a running process to itself: its input is closed and its
+// output thrown away, until it ends.
+func (p *Proc) abandon() {
+	p.mu.Lock()
+	p.abandoned = true
+	p.mu.Unlock()
+	p.stdin.close()
+	p.stdout.discard()
+	p.stderr.discard()
+	p.service.forgetRecord(p)
+	if p.hasEnded() {
+		p.end() // it may have ended before it was known to be abandoned
+	}
+}
+
+// end gives up what the element holds. The process has ended.
+func (p *Proc) end() {
+	p.release.Do(func() {
+		p.stdin.close()
+		p.stdout.close()
+		p.stderr.close()
+		p.copiers.Wait()
+		p.service.forgetRecord(p)
+		p.service.count.Add(-1)
+	})
+}
+
+// spoolConfig configures the spool of one of the process's streams.
+func (p *Proc) spoolConfig(stream string) spool.Config {
+	limit := int64(p.cmd.Spool)
+	if limit == 0 {
+		limit = p.service.cfg.StreamSpool
+	}
+	return spool.Config{
+		Path:   p.service.spoolPath(p.generation, stream),
+		Limit:  limit,
+		Drop:   p.cmd.Overflow == circuit.OverflowDrop,
+		Budget: p.service.budget,
+	}
+}

@@ -1,0 +1,119 @@
+package proc
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gocircuit/circuit"
+	"github.com/gocircuit/circuit/internal/spool"
+)
+
+// record is what is kept of a process in a file, so that a server that was
+// killed and is started again can list it as lost.
+type record struct {
+	Path       circuit.Path
+	Generation uint64
+	Cmd        circuit.Cmd
+	Pid        int
+	Started    time.Time
+}
+
+const recordSuffix = ".json"
+
+func (s *Service) recordPath(generation uint64) string {
+	return filepath.Join(s.cfg.RecordDir, fmt.Sprintf("%016x%s", generation, recordSuffix))
+}
+
+func (s *Service) spoolPath(generation uint64, stream string) string {
+	return filepath.Join(s.cfg.SpoolDir, fmt.Sprintf("%016x.%s", generation, stream))
+}
+
+// keepRecord keeps a record of p, where the server has a place for records.
+func (s *Service) keepRecord(p *Proc) {
+	if s.cfg.RecordDir == "" {
+		return
+	}
+	b, err := json.Marshal(record{Path: p.path, Generation: p.generation, Cmd: p.cmd, Pid: p.pid, Started: p.started})
+	if err == nil {
+		err = os.WriteFile(s.recordPath(p.generation), b, 0o600)
+	}
+	if err != nil {
+		s.cfg.Log.Warn("a process would not be remembered after a crash of the server", slog.Any("error", err))
+	}
+}
+
+func (s *Service) forgetRecord(p *Proc) {
+	if s.cfg.RecordDir != "" {
+		_ = os.Remove(s.recordPath(p.generation)) // what cannot be removed is listed as lost later
+	}
+}
+
+// Restore lists as lost the processes of which there are records, left by a
+// server that was killed, with what output of theirs is in files; and removes
+// files of processes without one.
+func (s *Service) Restore() error {
+	if s.cfg.RecordDir == "" {
+		return nil
+	}
+	files, err := os.ReadDir(s.cfg.RecordDir)
+	if err != nil {
+		return circuit.Errorf(circuit.Invalid, fmt.Sprintf("the records of processes cannot be read: %v", err))
+	}
+	known := map[string]bool{}
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), recordSuffix) {
+			continue
+		}
+		if err := s.restore(filepath.Join(s.cfg.RecordDir, f.Name())); err != nil {
+			s.cfg.Log.Warn("a process of the server's last run cannot be listed", slog.String("record", f.Name()), slog.Any("error", err))
+			continue
+		}
+		known[strings.TrimSuffix(f.Name(), recordSuffix)] = true
+	}
+	spools, err := os.ReadDir(s.cfg.SpoolDir)
+	if err != nil {
+		return circuit.Errorf(circuit.Invalid, fmt.Sprintf("the kept output of processes cannot be read: %v", err))
+	}
+	for _, f := range spools {
+		if generation, _, _ := strings.Cut(f.Name(), "."); !known[generation] {
+			_ = os.Remove(filepath.Join(s.cfg.SpoolDir, f.Name())) // tried again at the next start
+		}
+	}
+	return nil
+}
+
+func (s *Service) restore(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var r record
+	if err := json.Unmarshal(b, &r); err != nil {
+		return err
+	}
+	if s.recordPath(r.Generation) != path {
+		return fmt.Errorf("the record of generation %016x has another's name", r.Generation)
+	}
+	p := &Proc{
+		service: s, path: r.Path, generation: r.Generation, cmd: r.Cmd, pid: r.Pid, started: r.Started,
+		stdin: newInput(nil), ended: make(chan struct{}),
+	}
+	close(p.ended)
+	for stream, o := range map[string]**output{stdoutName: &p.stdout, stderrName: &p.stderr} {
+		kept, err := spool.Recover(p.spoolConfig(stream))
+		if err != nil {
+			return err
+		}
+		*o = &output{spool: kept}
+	}
+	if err := s.cfg.Tree.Restore(p.path, p.generation, p); err != nil {
+		return err
+	}
+	s.count.Add(1)
+	return nil
+}
