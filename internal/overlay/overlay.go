@@ -21,7 +21,8 @@
 //
 // # Wiring
 //
-// The driver passes on between the two machines, in order:
+// The driver passes on between the two machines, first in, first out, after the
+// other outputs of the same Step are done and before anything from outside:
 //
 //	overlay.Up          -> membership.LinkUp
 //	overlay.Down        -> membership.LinkDown
@@ -34,6 +35,7 @@ package overlay
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/gocircuit/circuit"
@@ -43,6 +45,7 @@ import (
 const (
 	MaxSeeds      = 64             // seeds at a time
 	MaxDials      = 64             // dials under way at a time; further ones wait
+	MaxLinks      = 4096           // links at a time; further ones are closed
 	MaxRemembered = 1024           // failed servers to try again; at the limit the earliest is forgotten
 	KeepFailed    = 24 * time.Hour // how long they are tried
 )
@@ -66,203 +69,122 @@ type Config struct {
 	Rand *rand.Rand
 }
 
-// Failure says why a dial came to nothing.
-type Failure uint8
-
-// The ways in which a dial fails.
-const (
-	// Unreachable: no answer in time, or the network said no.
-	Unreachable Failure = 1 + iota
-	// Refused: the host answers, but nobody listens on the port.
-	Refused
-	// WrongServer: another server than the wanted one answers there.
-	WrongServer
-	// WrongKey: who answers there belongs to a circuit with another key.
-	WrongKey
-	// Unsupported: no protocol version in common.
-	Unsupported
-)
-
-// Input is what happened: one of Tick, Seed, Unseed, LinkUp, LinkDown,
-// ConnectFailed, Receive, MemberUp, MemberDown, Redial, Leave.
-type Input interface{ input() }
-
-// Tick says nothing but the time. It is due at Deadline.
-type Tick struct{}
-
-// Seed asks to connect to the circuit of the server at Address, and to keep
-// trying, at intervals that grow from 0.2 s to 30 s (to 1 s in the first 15 s),
-// until that server is in the circuit. With Keep it stays a target: it is tried
-// again whenever it is missing from the circuit; without, it is forgotten once
-// reached. The same address again starts afresh. More than MaxSeeds are answered
-// with SeedFailed.
-type Seed struct {
-	Address string           // HOST:PORT
-	ID      circuit.ServerID // the server expected there; 0 for any
-	Keep    bool
-}
-
-// Unseed ends what Seed began. Links stay.
-type Unseed struct{ Address string }
-
-// LinkUp says that a connection is up, authenticated, and that the peer's hello
-// has been received (and ours sent). Links to oneself and to anybody else are
-// reported all the same; the machine sorts them out.
-type LinkUp struct {
-	Link uint64 // the driver's number for it, never used before
-	Dial uint64 // which Connect it comes from; 0 if the peer dialled
-	Peer Peer
-}
-
-// LinkDown says that a link ended or broke, other than by Disconnect.
-type LinkDown struct{ Link uint64 }
-
-// ConnectFailed says that a dial came to nothing. Every Connect is followed by
-// exactly one LinkUp or ConnectFailed, within a time that the driver limits
-// (5 s).
-type ConnectFailed struct {
-	Dial    uint64
-	Failure Failure
-}
-
-// Receive hands over one message of the overlay protocol. Data is not kept.
-type Receive struct {
-	Link uint64
-	Data []byte
-}
-
-// MemberUp says that the membership counts a server as in the circuit.
-type MemberUp struct{ Peer Peer }
-
-// MemberDown says that it no longer does. A server that Failed is remembered
-// and tried again, for it may be on the other side of a partition.
-type MemberDown struct {
-	Peer   Peer
-	Failed bool
-}
-
-// Redial asks for a fresh connection to a member, at once, because its link is
-// silent. The outcome is Up on a new link, or Unreached.
-type Redial struct{ ID circuit.ServerID }
-
-// Leave says that this server is leaving: it dials nobody any more and accepts
-// nobody. Links stay until their ends close them.
-type Leave struct{}
-
-func (Tick) input()          {}
-func (Seed) input()          {}
-func (Unseed) input()        {}
-func (LinkUp) input()        {}
-func (LinkDown) input()      {}
-func (ConnectFailed) input() {}
-func (Receive) input()       {}
-func (MemberUp) input()      {}
-func (MemberDown) input()    {}
-func (Redial) input()        {}
-func (Leave) input()         {}
-
-// Output is what to do: one of Connect, Disconnect, Send, Up, Down, Unreached,
-// Replaced, SeedReached, SeedFailed, Taken.
-type Output interface{ output() }
-
-// Connect asks to dial. At most MaxDials are under way at once.
-type Connect struct {
-	Dial    uint64           // number of this dial, never 0, never used before
-	Address string           // HOST:PORT
-	Want    circuit.ServerID // the server that must answer, by its certificate; 0 for any
-}
-
-// Disconnect asks to close a link, after what was sent on it before. No LinkDown
-// follows, and nothing more is received from it.
-type Disconnect struct{ Link uint64 }
-
-// Send asks to send one message of the overlay protocol, in order.
-type Send struct {
-	Link uint64
-	Data []byte
-}
-
-// Up says that both ends use the link from now on. It replaces any other link
-// to the same server, for which Down came before.
-type Up struct {
-	Link uint64
-	Peer Peer
-}
-
-// Down says that a link which was Up is no more. Lost tells that it broke by
-// itself; otherwise this machine ended it.
-type Down struct {
-	Link uint64
-	ID   circuit.ServerID
-	Lost bool
-}
-
-// Unreached says that a dial to a member came to nothing. Gone tells that there
-// is proof that the member's process is not there any more: nobody listens at
-// its address, or somebody else does.
-type Unreached struct {
-	ID   circuit.ServerID
-	Gone bool
-}
-
-// Replaced says that a member's process is gone, for a new one took its place:
-// the server restarted. Old is the instance that is gone.
-type Replaced struct {
-	ID  circuit.ServerID
-	Old uint64
-}
-
-// SeedReached says that the server at a Seed's address is known: it is ID, which
-// may be this server itself. That it is in the circuit is for the membership to
-// say.
-type SeedReached struct {
-	Address string
-	ID      circuit.ServerID
-}
-
-// SeedFailed says that an attempt to reach a Seed failed. Attempts go on; the
-// output comes for the first failure, and then when the reason changes.
-type SeedFailed struct {
-	Address string
-	Failure Failure
-}
-
-// Taken says that another process with this server's ID is in the circuit and
-// was seen alive, at Address: somebody copied the data directory. This server
-// cannot be in the circuit and should stop.
-type Taken struct{ Address string }
-
-func (Connect) output()     {}
-func (Disconnect) output()  {}
-func (Send) output()        {}
-func (Up) output()          {}
-func (Down) output()        {}
-func (Unreached) output()   {}
-func (Replaced) output()    {}
-func (SeedReached) output() {}
-func (SeedFailed) output()  {}
-func (Taken) output()       {}
-
 // Machine is the overlay's state. Make one with New.
 type Machine struct {
-	cfg Config
+	cfg      Config
+	now      time.Time
+	out      []Output // of the Step under way
+	deadline time.Time
+	leaving  bool
+
+	links    []*link // in the order in which they came up
+	peers    []*peer // every server with a link, a dial, or in the circuit; in order of IDs
+	members  int     // how many of peers are in the circuit
+	dials    map[uint64]*dial
+	lastDial uint64
+	seeds    []*seed
+	lost     []lostPeer // oldest first
+	nextLost retry
 }
 
 // New returns the machine of a server that knows nobody yet.
 func New(now time.Time, cfg Config) *Machine {
-	return &Machine{cfg: cfg}
+	m := &Machine{cfg: cfg, now: now, dials: make(map[uint64]*dial)}
+	m.nextLost.start(now, now)
+	for _, p := range cfg.Remembered {
+		if p.ID != cfg.Self.ID {
+			m.remember(p)
+		}
+	}
+	m.deadline = m.due()
+	return m
 }
 
 // Step takes an input and returns what to do about it, in order. Time never
 // runs backwards. The slice is the caller's.
 func (m *Machine) Step(now time.Time, in Input) []Output {
-	return nil
+	if now.After(m.now) {
+		m.now = now
+	}
+	m.out = nil
+	switch in := in.(type) {
+	case Tick:
+	case Seed:
+		m.addSeed(in)
+	case Unseed:
+		m.seeds = slices.DeleteFunc(m.seeds, func(s *seed) bool { return s.address == in.Address })
+	case LinkUp:
+		m.linkUp(in)
+	case LinkDown:
+		m.linkDown(in.Link)
+	case ConnectFailed:
+		m.connectFailed(in)
+	case Receive:
+		m.receive(in)
+	case MemberUp:
+		m.memberUp(in.Peer)
+	case MemberDown:
+		m.memberDown(in.Peer, in.Failed)
+	case Redial:
+		m.redial(in.ID)
+	case Leave:
+		m.leaving = true
+	}
+	m.expire()
+	if !m.leaving {
+		m.dialMembers()
+		m.dialSeeds()
+		m.dialLost()
+	}
+	m.forget()
+	m.deadline = m.due()
+	return m.out
 }
 
 // Deadline returns when Step wants a Tick at the latest; the zero Time if never.
 // It changes with each Step.
-func (m *Machine) Deadline() time.Time { return time.Time{} }
+func (m *Machine) Deadline() time.Time { return m.deadline }
+
+// due computes the deadline.
+func (m *Machine) due() time.Time {
+	var t time.Time
+	for _, l := range m.links {
+		t = earliest(t, l.until)
+	}
+	for _, p := range m.peers {
+		if p.held != nil {
+			t = earliest(t, p.verdict)
+		}
+	}
+	if m.leaving || len(m.dials) >= MaxDials {
+		return t
+	}
+	for _, p := range m.peers {
+		if p.wanted() {
+			t = earliest(t, p.retry.next)
+		}
+	}
+	for _, s := range m.seeds {
+		if m.missing(s) {
+			t = earliest(t, s.retry.next)
+		}
+	}
+	if len(m.lost) > 0 {
+		t = earliest(t, m.nextLost.next)
+	}
+	return t
+}
 
 // Neighbours returns the servers to which there is a link that is Up, in order
 // of their IDs.
-func (m *Machine) Neighbours() []circuit.ServerID { return nil }
+func (m *Machine) Neighbours() []circuit.ServerID {
+	var ids []circuit.ServerID
+	for _, p := range m.peers {
+		if p.up != nil {
+			ids = append(ids, p.id)
+		}
+	}
+	return ids
+}
+
+func (m *Machine) emit(out Output) { m.out = append(m.out, out) }
