@@ -2,10 +2,15 @@ package client
 
 import (
 	"context"
-	"iter"
+	"crypto/rand"
+	"math"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/gocircuit/circuit"
+	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
+	"github.com/gocircuit/circuit/internal/rpc"
 )
 
 // Anchor is a place in the circuit's hierarchy, whether or not there is
@@ -29,37 +34,6 @@ func (a *Anchor) Walk(rel string) (*Anchor, error) {
 		return nil, err
 	}
 	return a.c.Anchor(p), nil
-}
-
-// View lists the children of the anchor, sorted: for the root the servers, of
-// which none but the dial-in server is asked. An error ends the iteration;
-// ErrNotFound says that there is no such anchor.
-func (a *Anchor) View(ctx context.Context) iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) {}
-}
-
-// ViewOption is a setting of ViewAll.
-type ViewOption func(*viewConfig)
-
-type viewConfig struct {
-	patience time.Duration
-	width    int
-}
-
-// Patience says how long to wait for a server that does not answer; the
-// default is 2 seconds.
-func Patience(d time.Duration) ViewOption { return func(c *viewConfig) { c.patience = d } }
-
-// Width says how many servers are asked at the same time; the default is 64.
-func Width(n int) ViewOption { return func(c *viewConfig) { c.width = n } }
-
-// ViewAll lists everything below the anchor, sorted by path. For the root that
-// is all servers and what they host; a server that does not answer gives an
-// *Error that names it in Path, of kind ErrTimeout or ErrUnreachable, and the
-// iteration goes on. Any other error ends it. Memory stays bounded, however
-// much there is.
-func (a *Anchor) ViewAll(ctx context.Context, opts ...ViewOption) iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) {}
 }
 
 // Element is what an anchor holds: a *Proc, a *Chan, a *Server, or an *Opaque
@@ -91,7 +65,37 @@ func (o *Opaque) State() string { return o.entry.State }
 // Get asks what the anchor holds. The handle that it returns stands for just
 // that element. ErrNotFound says that there is nothing.
 func (a *Anchor) Get(ctx context.Context) (Element, error) {
-	return nil, circuit.Errorf(circuit.Unsupported, "not yet")
+	s := a.subject("peek")
+	if a.path.IsRoot() {
+		return nil, s.nothing("the root of the circuit holds nothing; name a server, or what is on one")
+	}
+	var entry Entry
+	err := s.do(ctx, reads, func(ctx context.Context, c grpc.ClientConnInterface) error {
+		reply, err := circuitv1.NewAnchorsClient(c).Get(ctx, &circuitv1.GetRequest{})
+		if err == nil {
+			entry, err = rpc.EntryFromProto(reply)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	h := handle{a, entry.Generation}
+	switch {
+	case entry.Kind == circuit.Proc:
+		return &Proc{h}, nil
+	case entry.Kind == circuit.Chan:
+		return &Chan{h}, nil
+	case entry.Kind != circuit.None:
+		return &Opaque{h, entry}, nil
+	case a.path.IsServer():
+		return a.Server(), nil
+	}
+	return nil, s.nothing("there is no element here, only anchors below")
+}
+
+func (s subject) nothing(text string) error {
+	return circuit.At(s.op, s.path.String(), circuit.Errorf(circuit.NotFound, text))
 }
 
 // ScrubOption says what is to become of a process that runs.
@@ -117,7 +121,31 @@ func ScrubAbandon() ScrubOption {
 // receivers of a channel fail with ErrClosed. A process that runs is not
 // removed, with ErrExists, unless an option says how. ErrNotFound says that
 // there was nothing.
-func (a *Anchor) Scrub(ctx context.Context, opts ...ScrubOption) error { return nil }
+func (a *Anchor) Scrub(ctx context.Context, opts ...ScrubOption) error {
+	return a.subject("scrub").scrub(ctx, opts)
+}
+
+func (s subject) scrub(ctx context.Context, opts []ScrubOption) error {
+	var c scrubConfig
+	for _, o := range opts {
+		o(&c)
+	}
+	req := &circuitv1.ScrubRequest{Mode: circuitv1.ScrubRequest_REFUSE}
+	switch {
+	case c.kill:
+		ms := c.grace.Milliseconds()
+		if c.grace > 0 {
+			ms = max(1, ms)
+		}
+		req.Mode, req.GraceMs = circuitv1.ScrubRequest_KILL, uint32(min(max(0, ms), math.MaxUint32))
+	case c.abandon:
+		req.Mode = circuitv1.ScrubRequest_ABANDON
+	}
+	return s.do(ctx, acts, func(ctx context.Context, c grpc.ClientConnInterface) error {
+		_, err := circuitv1.NewAnchorsClient(c).Scrub(ctx, req)
+		return err
+	})
+}
 
 // MakeProc runs a process at the anchor and returns once it runs. Where it
 // cannot be started the error says why and the anchor stays free: ErrNotFound
@@ -126,13 +154,56 @@ func (a *Anchor) Scrub(ctx context.Context, opts ...ScrubOption) error { return 
 // limit of the server. ErrLost says that the connection broke for good before
 // the answer came.
 func (a *Anchor) MakeProc(ctx context.Context, cmd Cmd) (*Proc, error) {
-	return nil, circuit.Errorf(circuit.Unsupported, "not yet")
+	s := a.subject("mkproc")
+	if err := cmd.Validate(); err != nil {
+		return nil, circuit.At(s.op, s.path.String(), err)
+	}
+	req := &circuitv1.MakeProcRequest{Cmd: rpc.CmdToProto(cmd), Nonce: newNonce()}
+	generation, err := s.make(ctx, func(ctx context.Context, c grpc.ClientConnInterface) (*circuitv1.MakeReply, error) {
+		return circuitv1.NewProcsClient(c).Make(ctx, req)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Proc{handle{a, generation}}, nil
 }
 
 // MakeChan makes a channel at the anchor, whose buffer can hold capacity
 // messages: 0 or more. ErrExists says that the anchor is taken.
 func (a *Anchor) MakeChan(ctx context.Context, capacity int) (*Chan, error) {
-	return nil, circuit.Errorf(circuit.Unsupported, "not yet")
+	s := a.subject("mkchan")
+	if capacity < 0 || capacity > math.MaxInt32 {
+		return nil, s.invalid("a channel's capacity is from 0 to 2147483647 messages")
+	}
+	req := &circuitv1.MakeChanRequest{Cap: uint32(capacity), Nonce: newNonce()}
+	generation, err := s.make(ctx, func(ctx context.Context, c grpc.ClientConnInterface) (*circuitv1.MakeReply, error) {
+		return circuitv1.NewChansClient(c).Make(ctx, req)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Chan{handle{a, generation}}, nil
+}
+
+// make makes an element with f, whose request carries a nonce, and returns its
+// generation.
+func (s subject) make(ctx context.Context, f func(context.Context, grpc.ClientConnInterface) (*circuitv1.MakeReply, error)) (generation uint64, err error) {
+	if s.path.IsRoot() {
+		return 0, s.invalid("the root of the circuit holds nothing; name a server, or a place on one")
+	}
+	err = s.do(ctx, makes, func(ctx context.Context, c grpc.ClientConnInterface) error {
+		reply, err := f(ctx, c)
+		generation = reply.GetGeneration()
+		return err
+	})
+	return generation, err
+}
+
+// newNonce returns what lets a server know a request again that is repeated.
+func newNonce() []byte {
+	nonce := make([]byte, 16)
+	_, _ = rand.Read(nonce) // never fails
+	return nonce
 }
 
 // Proc returns a handle for whichever process is at the anchor. It asks nobody.
@@ -169,6 +240,16 @@ func (h handle) Generation() uint64 { return h.generation }
 
 // Scrub removes the element, as [Anchor.Scrub] does, and nothing else that may
 // be there by now.
-func (h handle) Scrub(ctx context.Context, opts ...ScrubOption) error { return nil }
+func (h handle) Scrub(ctx context.Context, opts ...ScrubOption) error {
+	return h.subject("scrub").scrub(ctx, opts)
+}
 
 func (h handle) element() {}
+
+func (h handle) subject(op string) subject {
+	s := h.a.subject(op)
+	s.generation = h.generation
+	return s
+}
+
+func (a *Anchor) subject(op string) subject { return subject{c: a.c.conn, op: op, path: a.path} }

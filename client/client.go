@@ -3,13 +3,26 @@ package client
 import (
 	"context"
 	"iter"
+	"sync"
+
+	"google.golang.org/grpc"
 
 	"github.com/gocircuit/circuit"
+	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
+	"github.com/gocircuit/circuit/internal/credential"
+	"github.com/gocircuit/circuit/internal/rpc"
+	"github.com/gocircuit/circuit/internal/transport"
 )
+
+// software is how clients introduce themselves to servers.
+const software = "circuit client"
 
 // Client is a circuit as seen through one of its servers, the dial-in server.
 // It may be used by many goroutines at once.
-type Client struct{}
+type Client struct {
+	conn  *connector
+	close sync.Once
+}
 
 // DialIn says which server a client is connected to.
 type DialIn struct {
@@ -33,16 +46,52 @@ type DialIn struct {
 // contradicts itself, ErrUnsupported where the server's version is too far
 // from this one.
 func Dial(ctx context.Context, url string, opts ...Option) (*Client, error) {
-	newConfig(opts)
-	return nil, circuit.Errorf(circuit.Unsupported, "not yet")
+	cfg := newConfig(opts)
+	targets, key, err := cfg.resolve(ctx, url)
+	if err != nil {
+		return nil, circuit.At("dial", "", err)
+	}
+	dial, err := cfg.dialer(key)
+	if err != nil {
+		return nil, circuit.At("dial", "", err)
+	}
+	c := &Client{conn: newConnector(targets, dial)}
+	if err := c.conn.first(ctx); err != nil {
+		c.conn.close()
+		return nil, circuit.At("dial", "", err)
+	}
+	return c, nil
+}
+
+// dialer returns the function that connects to servers of the circuit of key.
+func (c *config) dialer(key Key) (func(context.Context, URL) (link, error), error) {
+	cred, err := credential.New(key, credential.Client, 0)
+	if err != nil {
+		return nil, err
+	}
+	d := &transport.Dialer{Cred: cred, Network: c.network, Codec: rpc.Codec()}
+	return func(ctx context.Context, u URL) (link, error) {
+		conn, err := d.Dial(ctx, u.Address(), u.ID)
+		if err != nil {
+			return nil, err
+		}
+		return conn, nil
+	}, nil
 }
 
 // Close ends the connection. Calls under way fail with ErrClosed, as all later
 // ones do. Elements and processes stay. A second Close does nothing.
-func (c *Client) Close() error { return nil }
+func (c *Client) Close() error {
+	c.close.Do(c.conn.close)
+	return nil
+}
 
 // DialIn returns the server that the client is connected to, or was last.
-func (c *Client) DialIn() DialIn { return DialIn{} }
+func (c *Client) DialIn() DialIn {
+	c.conn.mu.Lock()
+	defer c.conn.mu.Unlock()
+	return c.conn.dialIn
+}
 
 // Root returns the anchor whose children are the servers.
 func (c *Client) Root() *Anchor { return c.Anchor(circuit.Root) }
@@ -67,5 +116,21 @@ func (c *Client) Server(id ServerID) *Server { return &Server{a: c.Anchor(id.Pat
 // dial-in server knows them; no other server is asked. An error ends the
 // iteration.
 func (c *Client) Servers(ctx context.Context) iter.Seq2[Member, error] {
-	return func(yield func(Member, error) bool) {}
+	return func(yield func(Member, error) bool) {
+		err := c.Root().subject("ls").list(ctx, func(ctx context.Context, cc grpc.ClientConnInterface) (func() (bool, error), error) {
+			stream, err := circuitv1.NewServersClient(cc).List(ctx, &circuitv1.ListServersRequest{})
+			return func() (more bool, err error) {
+				reply, err := stream.Recv()
+				for _, m := range reply.GetMembers() {
+					if !yield(rpc.MemberFromProto(m), nil) {
+						return false, nil
+					}
+				}
+				return true, err
+			}, err
+		})
+		if err != nil {
+			yield(Member{}, err)
+		}
+	}
 }

@@ -1,6 +1,10 @@
 package client
 
-import "os"
+import (
+	"os"
+
+	"github.com/gocircuit/circuit/internal/transport"
+)
 
 // Option is a setting of Dial.
 type Option func(*config)
@@ -10,6 +14,7 @@ type config struct {
 	keyFile   string
 	fallbacks []string
 	getenv    func(string) string
+	network   transport.Network // nil for TCP; tests have others
 }
 
 func newConfig(opts []Option) *config {

@@ -3,6 +3,12 @@ package client
 import (
 	"context"
 	"io"
+	"math"
+
+	"google.golang.org/grpc"
+
+	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
+	"github.com/gocircuit/circuit/internal/rpc"
 )
 
 // Server is a server of the circuit. It may be used by many goroutines at once.
@@ -29,15 +35,61 @@ func (s *Server) Generation() uint64 { return 0 }
 func (s *Server) element() {}
 
 // Stat returns the state of the server.
-func (s *Server) Stat(ctx context.Context) (ServerStat, error) { return ServerStat{}, nil }
+func (s *Server) Stat(ctx context.Context) (stat ServerStat, err error) {
+	err = s.a.subject("peek").do(ctx, reads, func(ctx context.Context, c grpc.ClientConnInterface) error {
+		reply, err := circuitv1.NewServersClient(c).Stat(ctx, &circuitv1.StatServerRequest{})
+		stat = rpc.ServerStatFromProto(reply)
+		return err
+	})
+	return stat, err
+}
 
 // Stacks writes the stacks of the server's goroutines to w, as text.
-func (s *Server) Stacks(ctx context.Context, w io.Writer) error { return nil }
+func (s *Server) Stacks(ctx context.Context, w io.Writer) error {
+	var failed error // w's
+	ended := false
+	err := s.a.subject("stk").do(ctx, acts, func(ctx context.Context, c grpc.ClientConnInterface) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		stream, err := circuitv1.NewServersClient(c).Stacks(ctx, &circuitv1.StacksRequest{})
+		for err == nil && failed == nil {
+			var f rpc.Frame
+			if err = stream.RecvMsg(&f); err == nil {
+				ended = f.End
+				var d data
+				d.set(f.Data)
+				_, failed = d.writeTo(w, math.MaxInt)
+				d.free()
+			}
+		}
+		switch {
+		case err == io.EOF && !ended:
+			return s.a.subject("stk").lost("the server broke the text off")
+		case err == io.EOF || failed != nil:
+			return nil
+		}
+		return err
+	})
+	if failed != nil {
+		return failed
+	}
+	return rpc.Read(err)
+}
 
 // Suicide lets the server leave the circuit, end what its users run, and exit.
 // It returns once the server has begun to.
-func (s *Server) Suicide(ctx context.Context) error { return nil }
+func (s *Server) Suicide(ctx context.Context) error {
+	return s.a.subject("suicide").do(ctx, acts, func(ctx context.Context, c grpc.ClientConnInterface) error {
+		_, err := circuitv1.NewServersClient(c).Suicide(ctx, &circuitv1.SuicideRequest{})
+		return err
+	})
+}
 
 // Join merges the server's circuit with the one that url leads to, and returns
 // once the two are one. ErrDenied says that their keys differ.
-func (s *Server) Join(ctx context.Context, url string) error { return nil }
+func (s *Server) Join(ctx context.Context, url string) error {
+	return s.a.subject("join").do(ctx, acts, func(ctx context.Context, c grpc.ClientConnInterface) error {
+		_, err := circuitv1.NewServersClient(c).Join(ctx, &circuitv1.JoinRequest{Url: url})
+		return err
+	})
+}
