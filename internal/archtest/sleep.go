@@ -9,10 +9,12 @@ import (
 // checkSleep finds time.Sleep, and a bare wait for time.After, in tests,
 // unless it runs in a bubble of testing/synctest, where time is simulated and
 // waiting costs nothing. A function is in a bubble if it is given to
-// synctest.Test, or only ever used by functions that are.
+// synctest.Test, or to a function that hands it on there, or is only ever used
+// by functions that are.
 func checkSleep(m *Module, say report) {
 	m.eachChecked(func(c checked) {
-		b := bubbles{c: c, in: map[types.Object]bool{}}
+		b := bubbles{c: c, makers: map[types.Object]bool{}, in: map[types.Object]bool{}}
+		b.collectMakers()
 		b.collect()
 		for _, f := range c.files {
 			if !f.test {
@@ -66,8 +68,69 @@ func isBareAfter(f *file, stmt ast.Stmt) bool {
 
 // bubbles knows which functions of a package's tests run in bubbles only.
 type bubbles struct {
-	c  checked
-	in map[types.Object]bool
+	c      checked
+	makers map[types.Object]bool // functions that run those they are given in bubbles only
+	in     map[types.Object]bool // functions that run in bubbles only
+}
+
+// collectMakers finds functions that call what they are given in bubbles, those
+// first that do it by synctest.Test, then those that do it by others.
+func (b *bubbles) collectMakers() {
+	for before := -1; before != len(b.makers); {
+		before = len(b.makers)
+		for _, f := range b.c.files {
+			given := map[types.Object]types.Object{} // functions given, and to which
+			for _, d := range f.ast.Decls {
+				if decl, ok := d.(*ast.FuncDecl); ok {
+					b.addGiven(decl, given)
+				}
+			}
+			used, awake := map[types.Object]bool{}, map[types.Object]bool{}
+			b.walk(f, func(n ast.Node, _ types.Object, bubble bool) {
+				id, ok := n.(*ast.Ident)
+				if !ok {
+					return
+				}
+				if maker := given[b.c.info.Uses[id]]; maker != nil {
+					used[maker] = true
+					awake[maker] = awake[maker] || !bubble
+				}
+			})
+			for maker := range used {
+				if !awake[maker] {
+					b.makers[maker] = true
+				}
+			}
+		}
+	}
+}
+
+// addGiven adds the parameters of decl that are functions.
+func (b *bubbles) addGiven(decl *ast.FuncDecl, given map[types.Object]types.Object) {
+	for _, field := range decl.Type.Params.List {
+		if _, ok := field.Type.(*ast.FuncType); ok {
+			for _, name := range field.Names {
+				if param := b.c.info.Defs[name]; param != nil {
+					given[param] = b.c.info.Defs[decl.Name]
+				}
+			}
+		}
+	}
+}
+
+// makesBubble reports whether a call runs the functions among its arguments in
+// a bubble.
+func (b *bubbles) makesBubble(f *file, call *ast.CallExpr) bool {
+	if name, _ := f.uses(call.Fun, "testing/synctest"); name == "Test" {
+		return true
+	}
+	switch fun := call.Fun.(type) {
+	case *ast.Ident:
+		return b.makers[b.c.info.Uses[fun]]
+	case *ast.SelectorExpr:
+		return b.makers[b.c.info.Uses[fun.Sel]]
+	}
+	return false
 }
 
 // collect finds them: it begins with every function that is used at all and
@@ -101,7 +164,7 @@ func (b *bubbles) collect() {
 }
 
 // walk calls fn for every node of f, with the declared function it is in and
-// whether it is in the arguments of synctest.Test.
+// whether it is in the arguments of a call that makes a bubble.
 func (b *bubbles) walk(f *file, fn func(n ast.Node, in types.Object, bubble bool)) {
 	for _, d := range f.ast.Decls {
 		var in types.Object
@@ -113,10 +176,8 @@ func (b *bubbles) walk(f *file, fn func(n ast.Node, in types.Object, bubble bool
 			if n == nil {
 				return true
 			}
-			if call, ok := n.(*ast.CallExpr); ok && call.End() > bubbleEnds {
-				if name, ok := f.uses(call.Fun, "testing/synctest"); ok && (name == "Test" || name == "Run") {
-					bubbleEnds = call.End()
-				}
+			if call, ok := n.(*ast.CallExpr); ok && call.End() > bubbleEnds && b.makesBubble(f, call) {
+				bubbleEnds = call.End()
 			}
 			fn(n, in, n.Pos() < bubbleEnds)
 			return true
