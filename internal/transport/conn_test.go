@@ -124,8 +124,9 @@ func TestBreakEndsCalls(t *testing.T) {
 			t.Errorf("a pending call ends with %v", err)
 		}
 		checkOver(t, c)
+		synctest.Wait()
 		if n := len(m.conns); n != 0 {
-			t.Errorf("there are %d connections: it was replaced", n)
+			t.Errorf("there are %d ends of connections: it was replaced", n)
 		}
 	})
 }

@@ -15,9 +15,8 @@ import (
 // say. One source may hold half of the places: it then loses its own oldest,
 // and those of others are safe from it.
 //
-// Turns to compute go round the sources, and within a source to the newest.
-// When more come than can be served, some are served at once that way, rather
-// than all too late.
+// Turns to compute go round the sources, and within a source in order; but who
+// had a turn before, and so is nearly through, comes first.
 type gate struct {
 	most    int // guests
 	mu      sync.Mutex
@@ -30,7 +29,7 @@ type gate struct {
 type source struct {
 	name    string
 	guests  list.List // of *guest, oldest first
-	waiting list.List // of *guest, newest last
+	waiting list.List // of *guest, next first
 	inLine  *list.Element
 }
 
@@ -43,6 +42,7 @@ type guest struct {
 	inAll, inSource, inWaiting *list.Element
 	gone                       bool
 	turn                       bool          // holds a turn
+	begun                      bool          // had a turn before
 	called                     chan struct{} // of capacity 1; receives when waiting ends
 }
 
@@ -152,7 +152,11 @@ func (x *guest) resume() {
 		return
 	}
 	s := x.source
-	x.inWaiting = s.waiting.PushBack(x)
+	if x.begun {
+		x.inWaiting = s.waiting.PushFront(x)
+	} else {
+		x.inWaiting = s.waiting.PushBack(x)
+	}
 	if s.inLine == nil {
 		s.inLine = g.waiting.PushBack(s)
 	}
@@ -177,13 +181,13 @@ func (x *guest) yield() {
 func (g *gate) grant() {
 	for g.turns > 0 && g.waiting.Len() > 0 {
 		s := g.waiting.Front().Value.(*source)
-		x := s.waiting.Back().Value.(*guest)
+		x := s.waiting.Front().Value.(*guest)
 		g.unwait(x)
 		if s.inLine != nil {
 			g.waiting.MoveToBack(s.inLine)
 		}
 		g.turns--
-		x.turn = true
+		x.turn, x.begun = true, true
 		x.called <- struct{}{}
 	}
 }

@@ -53,15 +53,21 @@ func TestGateSparesOtherSources(t *testing.T) {
 	}
 }
 
-// TestGateTurns checks the order of turns: round the sources, newest first.
+// TestGateTurns checks the order of turns: round the sources, within a source
+// first come first served, but those who had a turn before go first.
 func TestGateTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(100, 1)
-		running := g.enter(from("a"))
+		again, running := g.enter(from("b")), g.enter(from("a"))
+		again.resume()
+		again.yield()
 		running.resume()
 		order := make(chan string, 10)
-		for _, name := range []string{"a1", "a2", "a3", "b1", "b2"} {
-			x := g.enter(from(name[:1]))
+		for _, name := range []string{"a1", "a2", "a3", "b1", "b again"} {
+			x := again
+			if name != "b again" {
+				x = g.enter(from(name[:1]))
+			}
 			go func() {
 				x.resume()
 				order <- name
@@ -74,7 +80,7 @@ func TestGateTurns(t *testing.T) {
 		for range 5 {
 			got = append(got, <-order)
 		}
-		if want := []string{"a3", "b2", "a2", "b1", "a1"}; !slices.Equal(got, want) {
+		if want := []string{"a1", "b again", "a2", "b1", "a3"}; !slices.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)
 		}
 	})
