@@ -1,0 +1,128 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/gocircuit/circuit/internal/credential"
+	"github.com/gocircuit/circuit/internal/dialfile"
+)
+
+// How long the stages of stopping may take.
+const (
+	leaveTime = 2 * time.Second // to tell the circuit
+	drainTime = time.Second     // for calls to end by themselves
+)
+
+// serve begins to accept connections, and lets local clients find the server.
+func (s *Server) serve() {
+	for i, role := range []credential.Role{credential.Client, credential.Server} {
+		g, l := s.grpc[i], s.listener.Role(role)
+		s.serving.Go(func() {
+			if err := g.Serve(l); err != nil {
+				s.log.Error("the server no longer accepts connections", slog.Any("error", err))
+			}
+		})
+	}
+	u := s.url
+	u.Key = s.key
+	var err error
+	if s.dialFile, err = dialfile.Write(s.cfg.DialFiles, u); err != nil {
+		s.log.Warn("local clients cannot find this server by themselves; tell them with -d", slog.Any("error", err))
+	}
+}
+
+// Close stops the server: it leaves the circuit, ends what its users run, and
+// returns when all is done. When ctx ends, it does the rest at once. Every call
+// returns when the server has stopped, which needs only one.
+func (s *Server) Close(ctx context.Context) {
+	s.suicide()
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+		s.mu.Lock()
+		if !s.hurried {
+			s.hurried = true
+			close(s.stopNow)
+		}
+		s.mu.Unlock()
+		<-s.done
+	}
+}
+
+// suicide begins to stop the server.
+func (s *Server) suicide() {
+	s.stop.Do(func() { go s.shutdown() }) // ends by closing done, which Close waits for
+}
+
+func (s *Server) shutdown() {
+	defer close(s.done)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-s.stopNow:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	s.dialFile.Close()
+	leave, cancelLeave := context.WithTimeout(ctx, leaveTime)
+	if err := s.mesh.Leave(leave); err != nil {
+		s.log.Warn("the circuit may not know that this server leaves", slog.Any("error", err))
+	}
+	cancelLeave()
+	s.procs.Shutdown(ctx, s.cfg.Grace)
+	s.mesh.Close()
+	s.drain(ctx)
+	s.serving.Wait()
+	s.procs.Drain()
+	s.chans.Wait()
+	s.pool.Close()
+	s.listener.Close()
+	s.router.Close()
+	s.state.close()
+	cancel()
+	watch.Wait()
+}
+
+// drain ends the services: calls that are about to end may do so.
+func (s *Server) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	var stopping sync.WaitGroup
+	for _, g := range s.grpc {
+		stopping.Go(func() { drain(ctx, g) })
+	}
+	stopping.Wait()
+}
+
+func drain(ctx context.Context, g *grpc.Server) {
+	stop := context.AfterFunc(ctx, g.Stop)
+	defer stop()
+	g.GracefulStop()
+}
+
+// abort releases what a Start that failed had made.
+func (s *Server) abort() {
+	if s.mesh != nil {
+		s.mesh.Close()
+	}
+	if s.procs != nil {
+		s.procs.Shutdown(context.Background(), 0)
+	}
+	if s.pool != nil {
+		s.pool.Close()
+	}
+	if s.listener != nil {
+		s.listener.Close()
+	}
+	if s.state != nil {
+		s.state.close()
+	}
+}
