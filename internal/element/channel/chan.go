@@ -104,6 +104,7 @@ func (c *Chan) Close() error {
 			}
 		}
 	}
+	c.match() // what came back may have a place now
 	for s := range c.senders {
 		s.wake()
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"testing"
 
 	"google.golang.org/grpc/mem"
 
@@ -17,16 +16,26 @@ import (
 	"github.com/gocircuit/circuit/internal/rpc"
 )
 
+// tb is what a test of either kind can do.
+type tb interface {
+	Helper()
+	Error(...any)
+	Errorf(string, ...any)
+	Fatal(...any)
+	Fatalf(string, ...any)
+	Cleanup(func())
+}
+
 // hot is a channel driven step by step: nothing blocks, and what a client would
 // see is noted.
 type hot struct {
-	testing.TB
+	tb
 	c *Chan
 }
 
-func newHot(t testing.TB, cap int) *hot { return newHotBudget(t, cap, 0) }
+func newHot(t tb, cap int) *hot { return newHotBudget(t, cap, 0) }
 
-func newHotBudget(t testing.TB, cap int, budget int64) *hot {
+func newHotBudget(t tb, cap int, budget int64) *hot {
 	h := &hot{t, newChan(cap, DefaultCalls, NewBudget(budget), nil)}
 	t.Cleanup(func() { h.check(); h.leaks() })
 	return h
@@ -238,10 +247,7 @@ func (r *hotRecv) has(want ...string) {
 	r.poll()
 	var have []string
 	for _, g := range r.got {
-		s := g.String()
-		if len(s) > 40 {
-			s = fmt.Sprintf("%d bytes", len(s))
-		}
+		s := brief(g.String())
 		if g.redelivered {
 			s += "*"
 		}
@@ -258,10 +264,18 @@ func (r *hotRecv) has(want ...string) {
 	}
 }
 
+// brief names a long text by its length.
+func brief(s string) string {
+	if len(s) > 40 {
+		return fmt.Sprintf("%d bytes", len(s))
+	}
+	return s
+}
+
 func (r *hotRecv) leave() { r.r.leave(); r.check() }
 
 // ends checks the end of a call: nil for none yet.
-func ends(t testing.TB, end error, want error) {
+func ends(t tb, end error, want error) {
 	t.Helper()
 	if end != want && !errors.Is(end, want) || want == nil && end != nil {
 		t.Errorf("the call ended with %v, want %v", end, want)

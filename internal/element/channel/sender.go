@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -308,7 +309,10 @@ func (s *sender) leave() {
 	c.mu.Lock()
 	s.left, s.done = true, nil
 	delete(c.senders, s)
-	for _, m := range slices.Clone(s.pending) {
+	// The last first, so that receivers come back into line in their old order.
+	all := slices.Clone(s.pending)
+	slices.SortFunc(all, func(a, b *message) int { return cmp.Compare(b.num, a.num) })
+	for _, m := range all {
 		s.withdraw(m, errEnded)
 	}
 	s.unpark()
