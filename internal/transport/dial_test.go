@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,6 +40,9 @@ func TestDialRefused(t *testing.T) {
 	d := &Dialer{Cred: newCredential(t, credential.NewKey(), credential.Client, 0), Codec: rpc.Codec()}
 	_, err = d.Dial(t.Context(), addr, 0)
 	checkDialError(t, err, circuit.Unreachable, addr, "nothing listens there")
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("programs cannot tell: %v", err)
+	}
 }
 
 func TestDialOtherCircuit(t *testing.T) {

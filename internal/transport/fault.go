@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -27,45 +26,48 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// dialError says in the circuit's words why addr cannot be connected to.
-// connected tells whether something accepted the connection.
+// fault is what happened in the circuit's words. Programs find the cause below
+// it: syscall.ECONNREFUSED, a *credential.WrongServerError.
+type fault struct {
+	text  string
+	cause error // may be nil
+}
+
+func (f *fault) Error() string { return f.text }
+func (f *fault) Unwrap() error { return f.cause }
+
+// dialError says why addr cannot be connected to. connected tells whether
+// something accepted the connection.
 func dialError(caller context.Context, addr string, connected bool, err error) error {
 	kind, cause := circuit.Unreachable, err
-	say := func(format string, args ...any) { cause = fmt.Errorf(format, args...) }
+	var why string
 	var dns *net.DNSError
 	var wrong *credential.WrongServerError
-	var alert tls.AlertError
 	switch {
 	case errors.Is(caller.Err(), context.Canceled):
-		kind = circuit.Canceled
-		say("connecting was canceled")
+		kind, cause, why = circuit.Canceled, nil, "connecting was canceled"
 	case caller.Err() != nil:
-		kind = circuit.Timeout
-		say("no connection within the time given")
-	case errors.As(err, &wrong): // says it well itself
+		kind, cause, why = circuit.Timeout, nil, "no connection within the time given"
+	case errors.As(err, &wrong):
+		why = wrong.Error()
 	case credential.OtherCircuit(err):
-		kind = circuit.Denied
-		say("this server belongs to another circuit: its key differs")
+		kind, why = circuit.Denied, "this server belongs to another circuit: its key differs"
+	case timedOut(err) && connected:
+		cause, why = nil, fmt.Sprintf("something accepts connections there, but does not answer as a circuit server within %v", connectTime)
 	case timedOut(err):
-		say("no answer within %v; the host may be down, or a firewall in between", connectTime)
-		if connected {
-			say("something accepts connections there but does not answer as a circuit server within %v", connectTime)
-		}
+		cause, why = nil, fmt.Sprintf("no answer within %v; the host may be down, or a firewall in between", connectTime)
 	case errors.As(err, &dns):
-		say("the host name is not known")
+		why = "the host name is not known"
 	case !connected && errors.Is(err, syscall.ECONNREFUSED):
-		say("nothing listens there; is the server running?")
+		why = "nothing listens there; is the server running?"
 	case !connected:
-		say("%s", reason(err))
-	case errors.As(err, &alert):
-		kind = circuit.Denied
-		say("the server refuses this certificate; it may belong to another circuit")
+		why = reason(err)
 	case cutOff(err):
-		say("the connection is closed before it is established; the server may be overloaded or at a limit, or it is not a circuit server")
+		why = "the connection is closed before it is established; the server may be overloaded or at a limit, or it is not a circuit server"
 	default:
-		say("what answers there is not a circuit server")
+		why = "what answers there is not a circuit server"
 	}
-	return &circuit.Error{Path: addr, Kind: kind, Err: cause}
+	return &circuit.Error{Path: addr, Kind: kind, Err: &fault{why, cause}}
 }
 
 func timedOut(err error) bool {
