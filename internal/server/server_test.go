@@ -1,0 +1,205 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gocircuit/circuit"
+	"github.com/gocircuit/circuit/internal/credential"
+	"github.com/gocircuit/circuit/internal/server"
+)
+
+// config returns the configuration of a server for a test.
+func config(t testing.TB) server.Config {
+	return server.Config{
+		Addr: "127.0.0.1:0", DialFiles: filepath.Join(t.TempDir(), "dial"), Version: "test", Grace: time.Second,
+		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})),
+	}
+}
+
+func start(t testing.TB, cfg server.Config) *server.Server {
+	s, err := server.Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stop(s) })
+	return s
+}
+
+// stop stops a server in 5 seconds at most.
+func stop(s *server.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	s.Close(ctx)
+}
+
+// eventually waits until a condition holds that no event tells of.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for tick := time.NewTicker(2 * time.Millisecond); !holds(); <-tick.C {
+		if time.Now().After(deadline) {
+			tick.Stop()
+			t.Fatalf("not in 10 s: %s", what)
+		}
+	}
+}
+
+func TestJoinAndLeave(t *testing.T) {
+	first := start(t, config(t))
+	if first.URL().Key.IsZero() {
+		t.Error("no key was configured, and the URL carries none")
+	}
+	cfg := config(t)
+	cfg.Join = []circuit.URL{first.URL()}
+	second := start(t, cfg)
+	eventually(t, "both servers see two", func() bool { return len(first.Members()) == 2 && len(second.Members()) == 2 })
+	stop(second)
+	eventually(t, "the second is gone", func() bool { return len(first.Members()) == 1 })
+	if err := second.Err(); err != nil {
+		t.Errorf("a server that was asked to stop says %v", err)
+	}
+}
+
+func TestConfiguredKeyIsNotInURL(t *testing.T) {
+	cfg := config(t)
+	cfg.Key = credential.NewKey()
+	if s := start(t, cfg); !s.URL().Key.IsZero() || strings.Contains(s.URL().Secret(), "@") {
+		t.Error("the URL carries a configured key")
+	}
+}
+
+func TestStartRefuses(t *testing.T) {
+	running := start(t, config(t))
+	data := filepath.Join(t.TempDir(), "data")
+	cfg := config(t)
+	cfg.DataDir = data
+	start(t, cfg)
+	other := running.URL()
+	other.Key = credential.NewKey()
+	bare := running.URL()
+	bare.Key = circuit.Key{}
+	for name, c := range map[string]struct {
+		change func(*server.Config)
+		kind   circuit.ErrorKind
+		says   string
+	}{
+		"port in use":           {func(c *server.Config) { c.Addr = running.URL().Address() }, circuit.Exists, "in use"},
+		"data directory in use": {func(c *server.Config) { c.DataDir = data }, circuit.Exists, "data directory"},
+		"no port":               {func(c *server.Config) { c.Addr = "127.0.0.1" }, circuit.Invalid, "HOST:PORT"},
+		"bad port":              {func(c *server.Config) { c.Addr = "127.0.0.1:x" }, circuit.Invalid, "65535"},
+		"no such interface":     {func(c *server.Config) { c.Interface = "nonesuch0" }, circuit.Invalid, "nonesuch0"},
+		"bad advertise":         {func(c *server.Config) { c.Advertise = "nowhere" }, circuit.Invalid, "advertise"},
+		"two keys":              {func(c *server.Config) { c.Join = []circuit.URL{running.URL(), other} }, circuit.Invalid, "one circuit"},
+		"no key":                {func(c *server.Config) { c.Join = []circuit.URL{bare} }, circuit.Invalid, "no key"},
+		"address of another":    {func(c *server.Config) { c.Addr = "192.0.2.1:0" }, circuit.Invalid, "192.0.2.1"},
+	} {
+		cfg := config(t)
+		c.change(&cfg)
+		s, err := server.Start(t.Context(), cfg)
+		if err == nil {
+			stop(s)
+		}
+		if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %v that says %q", name, err, c.kind, c.says)
+		}
+		if err != nil && strings.Contains(err.Error(), other.Key.Encode()) {
+			t.Errorf("%s: the error tells a key", name)
+		}
+	}
+}
+
+func TestDataDirectoryKeepsIdentityAndKey(t *testing.T) {
+	cfg := config(t)
+	cfg.DataDir = filepath.Join(t.TempDir(), "deep", "data")
+	first := start(t, cfg)
+	was := first.URL()
+	stop(first)
+	second := start(t, cfg)
+	if now := second.URL(); now.ID != was.ID || now.Key != was.Key {
+		t.Errorf("it was %v and is %v; the keys are the same: %v", was, now, now.Key == was.Key)
+	}
+	for name, mode := range map[string]os.FileMode{"": 0o700, "key": 0o600} {
+		if info, err := os.Stat(filepath.Join(cfg.DataDir, name)); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%q: %v, %v; want mode %v", name, info.Mode(), err, mode)
+		}
+	}
+}
+
+func TestClonedDataDirectoryIsRefused(t *testing.T) {
+	cfg := config(t)
+	cfg.DataDir = filepath.Join(t.TempDir(), "data")
+	original := start(t, cfg)
+	clone := config(t)
+	clone.DataDir = filepath.Join(t.TempDir(), "clone")
+	if err := os.CopyFS(clone.DataDir, os.DirFS(cfg.DataDir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(clone.DataDir, "key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bystander := config(t)
+	bystander.Join = []circuit.URL{original.URL()}
+	third := start(t, bystander)
+	eventually(t, "two servers", func() bool { return len(third.Members()) == 2 })
+	clone.Join = []circuit.URL{third.URL()}
+	copied := start(t, clone)
+	select {
+	case <-copied.Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the clone goes on")
+	}
+	if err := copied.Err(); !errors.Is(err, circuit.Exists) || !strings.Contains(err.Error(), original.URL().Address()) {
+		t.Errorf("the clone says %v", err)
+	}
+	if n := len(third.Members()); n != 2 {
+		t.Errorf("%d servers after the clone was refused", n)
+	}
+}
+
+func TestTemporaryDirectoriesAreRemoved(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	s := start(t, config(t))
+	if dirs, _ := filepath.Glob(filepath.Join(tmp, "circuit-server-*")); len(dirs) != 1 {
+		t.Errorf("a running server has %v", dirs)
+	}
+	stop(s)
+	if dirs, _ := filepath.Glob(filepath.Join(tmp, "circuit-server-*")); len(dirs) != 0 {
+		t.Errorf("a stopped server leaves %v", dirs)
+	}
+	stale := filepath.Join(tmp, "circuit-server-stale")
+	if err := os.Mkdir(stale, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(stale, "lock"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, config(t))
+	if _, err := os.Stat(stale); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what a killed server left is still there: %v", err)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	var l server.Limits
+	for _, ok := range []string{"anchors=5000", "spool=8GiB", "channel-bytes=1MiB"} {
+		if err := l.Set(ok); err != nil {
+			t.Errorf("%s: %v", ok, err)
+		}
+	}
+	if l.Anchors != 5000 || l.Spool != 8<<30 || l.ChannelBytes != 1<<20 {
+		t.Errorf("got %+v", l)
+	}
+	for _, bad := range []string{"anchors", "anchors=", "anchors=0", "anchors=-1", "moons=1", "spool=1"} {
+		if err := l.Set(bad); !errors.Is(err, circuit.Invalid) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
