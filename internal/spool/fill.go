@@ -38,6 +38,9 @@ func (s *Spool) Fill(read func(p []byte) (int, error)) (int, error) {
 	if len(g.buf) == 0 {
 		return 0, ErrClosed
 	}
+	s.mu.Lock()
+	s.full, s.why = nil, ""
+	s.mu.Unlock()
 	n, err := read(g.buf)
 	s.commit(g, n)
 	return n, err
@@ -66,7 +69,7 @@ func (s *Spool) Wait() error {
 	s.cfg.Budget.leave(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.full, s.why = nil, ""
+	s.full = nil // why stays, until there turns out to be room
 	if s.closed || s.ended {
 		return ErrClosed
 	}
@@ -175,7 +178,6 @@ func (s *Spool) commit(g grant, n int) {
 		s.release(g)
 		return
 	}
-	s.full, s.why = nil, ""
 	if g.lose {
 		s.loseAll(n)
 		s.release(g)

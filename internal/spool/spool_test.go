@@ -92,7 +92,7 @@ func readAll(t testing.TB, c *Cursor) (read, lost uint64) {
 	}
 }
 
-func checkChunk(t testing.TB, chunk Chunk, at uint64) {
+func checkChunk(t fataler, chunk Chunk, at uint64) {
 	t.Helper()
 	if chunk.Offset != at+chunk.Lost {
 		t.Fatalf("a chunk at %d after %d, with %d lost", chunk.Offset, at, chunk.Lost)
@@ -336,4 +336,10 @@ func TestManyReaders(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// fataler is what tests and rapid's steps have in common.
+type fataler interface {
+	Helper()
+	Fatalf(format string, args ...any)
 }
