@@ -26,7 +26,9 @@ func (c *Chan) Kind() Kind { return KindChan }
 func (c *Chan) Stat(ctx context.Context) (stat ChanStat, err error) {
 	err = c.subject("peek").do(ctx, reads, func(ctx context.Context, cc grpc.ClientConnInterface) error {
 		reply, err := circuitv1.NewChansClient(cc).Stat(ctx, &circuitv1.StatChanRequest{})
-		stat = rpc.ChanStatFromProto(reply)
+		if err == nil {
+			stat = rpc.ChanStatFromProto(reply)
+		}
 		return err
 	})
 	return stat, err

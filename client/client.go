@@ -47,16 +47,18 @@ type DialIn struct {
 // from this one.
 func Dial(ctx context.Context, url string, opts ...Option) (*Client, error) {
 	cfg := newConfig(opts)
-	targets, key, err := cfg.resolve(ctx, url)
+	r, err := cfg.resolve(ctx, url)
 	if err != nil {
 		return nil, circuit.At("dial", "", err)
 	}
-	dial, err := cfg.dialer(key)
+	dial, err := cfg.dialer(r.key)
 	if err != nil {
 		return nil, circuit.At("dial", "", err)
 	}
-	c := &Client{conn: newConnector(targets, dial)}
-	if err := c.conn.first(ctx); err != nil {
+	c := &Client{conn: newConnector(r.targets, dial)}
+	if r.found != nil {
+		c.conn.link, c.conn.dialIn = r.found.link, r.found.dialIn
+	} else if err := c.conn.first(ctx); err != nil {
 		c.conn.close()
 		return nil, circuit.At("dial", "", err)
 	}

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -225,7 +224,7 @@ type dialed struct {
 // dialAny returns the connection to the first target that answers. Each target
 // gets a head start over the next.
 func (c *connector) dialAny(ctx context.Context) (link, DialIn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, dialTime, circuit.Errorf(circuit.Unreachable, fmt.Sprintf("no answer within %v", dialTime)))
 	defer cancel()
 	answers := make(chan dialed)
 	begun, pending := 0, 0
@@ -233,7 +232,7 @@ func (c *connector) dialAny(ctx context.Context) (link, DialIn, error) {
 		if begun < len(c.targets) {
 			target := c.targets[begun]
 			begun, pending = begun+1, pending+1
-			go func() { answers <- c.dialOne(ctx, target) }()
+			go func() { answers <- dialTarget(ctx, c.dial, target) }()
 		}
 	}
 	tick := time.NewTicker(headStart)
@@ -268,29 +267,32 @@ func (c *connector) dialAny(ctx context.Context) (link, DialIn, error) {
 	return nil, DialIn{}, joinFailures(failed)
 }
 
-// dialOne connects to a target and greets it.
-func (c *connector) dialOne(ctx context.Context, target URL) dialed {
+// dialTarget connects to a target and greets it. What ctx carries as its cause
+// is the error where time runs out.
+func dialTarget(ctx context.Context, dial func(context.Context, URL) (link, error), target URL) dialed {
 	d := dialed{target: target}
-	if d.link, d.err = c.dial(ctx, target); d.err != nil {
-		if ctx.Err() == context.DeadlineExceeded {
-			d.err = circuit.Errorf(circuit.Unreachable, fmt.Sprintf("no answer within %v", dialTime))
-		}
-		return d
-	}
-	ours := rpc.NewHello(software)
-	hello, err := circuitv1.NewServersClient(d.link).Greet(ctx, ours)
+	var err error
+	d.link, err = dial(ctx, target)
 	if err == nil {
-		err = rpc.Compatible(ours, hello)
-	}
-	if err != nil {
-		d.link.Close()
-		d.err = rpc.Read(rpc.FromStatus("", "", err))
-		if errors.Is(d.err, circuit.Timeout) {
-			d.err = circuit.Errorf(circuit.Unreachable, "it does not answer")
+		ours := rpc.NewHello(software)
+		var theirs *circuitv1.Hello
+		theirs, err = circuitv1.NewServersClient(d.link).Greet(ctx, ours)
+		if err == nil {
+			err = rpc.Compatible(ours, theirs)
 		}
+		d.dialIn = DialIn{ID: circuit.ServerID(theirs.GetServer()), Address: target.Address(), Software: theirs.GetSoftware()}
+	}
+	if err == nil {
 		return d
 	}
-	d.dialIn = DialIn{ID: circuit.ServerID(hello.GetServer()), Address: target.Address(), Software: hello.GetSoftware()}
+	if d.link != nil {
+		d.link.Close()
+		d.link = nil
+	}
+	d.err = rpc.Read(rpc.FromStatus("", "", err))
+	if ctx.Err() != nil {
+		d.err = context.Cause(ctx)
+	}
 	return d
 }
 
@@ -309,13 +311,18 @@ func joinFailures(failed []dialed) error {
 		if i > 0 {
 			b.WriteString("; ")
 		}
-		text := d.err.Error()
-		if !strings.Contains(text, d.target.Address()) {
-			b.WriteString(d.target.Address() + ": ")
-		}
-		b.WriteString(text)
+		b.WriteString(nameFailure(d))
 	}
 	return circuit.Errorf(kind, b.String())
+}
+
+// nameFailure says how a target failed, and names it.
+func nameFailure(d dialed) string {
+	text := d.err.Error()
+	if strings.Contains(text, d.target.Address()) {
+		return text
+	}
+	return d.target.Address() + ": " + text
 }
 
 // worthRepeating reports whether a failure to connect may pass.

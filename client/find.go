@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/gocircuit/circuit"
 	"github.com/gocircuit/circuit/internal/credential"
+	"github.com/gocircuit/circuit/internal/dialfile"
 )
 
 // The environment of Dial.
@@ -21,52 +23,49 @@ const (
 // maxURLFile is the longest file that is taken for one that holds a URL.
 const maxURLFile = 64 << 10
 
-// resolve returns the servers to dial, in order of preference, and the
-// circuit's key.
-func (c *config) resolve(ctx context.Context, url string) (targets []URL, key Key, err error) {
+// resolved is where to dial.
+type resolved struct {
+	targets []URL // in order of preference
+	key     Key
+	found   *dialed // targets[0], if it was found and is connected already
+}
+
+// resolve finds out which servers to dial, and the circuit's key.
+func (c *config) resolve(ctx context.Context, url string) (r resolved, err error) {
 	if url == "" {
-		url, err = c.fromEnv()
-		if err != nil {
-			return nil, Key{}, err
+		if url, err = c.fromEnv(); err != nil {
+			return r, err
 		}
 	}
-	keys := keyring{}
+	var keys keyring
 	if err := c.configuredKeys(&keys); err != nil {
-		return nil, Key{}, err
+		return r, err
 	}
+	texts := c.fallbacks
 	if url != "" {
-		u, err := circuit.ParseURL(url)
-		if err != nil {
-			return nil, Key{}, err
-		}
-		targets = append(targets, u)
+		texts = append([]string{url}, texts...)
 	}
-	for _, text := range c.fallbacks {
+	for _, text := range texts {
 		u, err := circuit.ParseURL(text)
 		if err != nil {
-			return nil, Key{}, err
+			return r, err
 		}
-		targets = append(targets, u)
-	}
-	for _, u := range targets {
 		if err := keys.add(u.Key, "the URL "+u.String()); err != nil {
-			return nil, Key{}, err
+			return r, err
 		}
+		r.targets = append(r.targets, u)
 	}
 	if url == "" {
-		u, err := c.findLocal(ctx, keys.key)
-		if err != nil {
-			return nil, Key{}, err
+		if r.found, err = c.findLocal(ctx, keys.key); err != nil {
+			return r, err
 		}
-		targets = append([]URL{u}, targets...)
-		if err := keys.add(u.Key, "the local server "+u.String()); err != nil {
-			return nil, Key{}, err
-		}
+		r.targets = append([]URL{r.found.target}, r.targets...)
+		_ = keys.add(r.found.target.Key, "") // it is the same, or the only one
 	}
-	if keys.key.IsZero() {
-		return nil, Key{}, circuit.Errorf(circuit.Invalid, fmt.Sprintf("no key for %s: use the URL with the key in it, or name the key's file, as in %s=FILE", targets[0].Address(), envKey))
+	if r.key = keys.key; r.key.IsZero() {
+		return r, circuit.Errorf(circuit.Invalid, fmt.Sprintf("no key for %s: use the URL with the key in it, or name the file of the key with %s", r.targets[0].Address(), envKey))
 	}
-	return targets, keys.key, nil
+	return r, nil
 }
 
 // fromEnv returns the URL that CIRCUIT tells, "" if it is not set.
@@ -146,7 +145,87 @@ func (c *config) configuredKeys(keys *keyring) error {
 	return nil
 }
 
-// findLocal returns the newest server on this machine that answers.
-func (c *config) findLocal(ctx context.Context, key Key) (URL, error) {
-	return URL{}, circuit.Errorf(circuit.Unreachable, "no local server")
+const (
+	maxLocal   = 16                     // local servers that are tried
+	localTime  = 300 * time.Millisecond // how long each may take to answer
+	localStart = 50 * time.Millisecond  // its head start over the next
+)
+
+// findLocal connects to the newest server of this user on this machine that
+// answers; a key that is not zero excludes servers of other circuits.
+func (c *config) findLocal(ctx context.Context, key Key) (*dialed, error) {
+	dir := dialfile.Dir(c.getenv)
+	urls, err := dialfile.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	var others []string // and why they will not do
+	var candidates []URL
+	for _, u := range urls {
+		if !key.IsZero() && !u.Key.IsZero() && u.Key != key {
+			others = append(others, u.Address()+" has another key")
+			continue
+		}
+		if u.Key.IsZero() {
+			u.Key = key
+		}
+		candidates = append(candidates, u)
+	}
+	won, failed := c.race(ctx, candidates[:min(len(candidates), maxLocal)])
+	if won != nil {
+		return won, nil
+	}
+	for _, d := range failed {
+		others = append(others, nameFailure(d))
+	}
+	if ctx.Err() != nil {
+		return nil, contextError(ctx, nil)
+	}
+	text := fmt.Sprintf("no server to dial: no URL is given, %s is not set, and no server of this user runs here (none in %s)", envCircuit, dir)
+	if len(others) > 0 {
+		text = fmt.Sprintf("no server to dial: no URL is given, %s is not set, and of the servers here none will do: %s", envCircuit, strings.Join(others, "; "))
+	}
+	return nil, circuit.Errorf(circuit.Unreachable, text)
+}
+
+// race connects to the first of the candidates, in their order, that answers
+// in time. Each gets a head start over the next.
+func (c *config) race(ctx context.Context, candidates []URL) (won *dialed, failed []dialed) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make([]chan dialed, len(candidates))
+	for i, u := range candidates {
+		answers[i] = make(chan dialed, 1)
+		go func() { answers[i] <- c.tryLocal(ctx, u, time.Duration(i)*localStart) }()
+	}
+	for _, answer := range answers {
+		d := <-answer
+		switch {
+		case d.err != nil:
+			failed = append(failed, d)
+		case won == nil:
+			won = &d
+			cancel()
+		default:
+			d.link.Close()
+		}
+	}
+	return won, failed
+}
+
+func (c *config) tryLocal(ctx context.Context, u URL, pause time.Duration) dialed {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return dialed{target: u, err: contextError(ctx, nil)}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, localTime, circuit.Errorf(circuit.Unreachable, fmt.Sprintf("no answer within %v", localTime)))
+	defer cancel()
+	dial, err := c.dialer(u.Key)
+	if err != nil {
+		return dialed{target: u, err: err}
+	}
+	return dialTarget(ctx, dial, u)
 }

@@ -19,7 +19,9 @@ func (p *Proc) Kind() Kind { return KindProc }
 func (p *Proc) Stat(ctx context.Context) (stat ProcStat, err error) {
 	err = p.subject("peek").do(ctx, reads, func(ctx context.Context, c grpc.ClientConnInterface) error {
 		reply, err := circuitv1.NewProcsClient(c).Stat(ctx, &circuitv1.StatProcRequest{})
-		stat = rpc.ProcStatFromProto(reply)
+		if err == nil {
+			stat = rpc.ProcStatFromProto(reply)
+		}
 		return err
 	})
 	return stat, err
@@ -32,7 +34,9 @@ func (p *Proc) Stat(ctx context.Context) (stat ProcStat, err error) {
 func (p *Proc) Wait(ctx context.Context) (stat ProcStat, err error) {
 	err = p.subject("wait").do(ctx, waits, func(ctx context.Context, c grpc.ClientConnInterface) error {
 		reply, err := circuitv1.NewProcsClient(c).Wait(ctx, &circuitv1.WaitProcRequest{})
-		stat = rpc.ProcStatFromProto(reply)
+		if err == nil {
+			stat = rpc.ProcStatFromProto(reply)
+		}
 		return err
 	})
 	return stat, err

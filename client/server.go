@@ -38,7 +38,9 @@ func (s *Server) element() {}
 func (s *Server) Stat(ctx context.Context) (stat ServerStat, err error) {
 	err = s.a.subject("peek").do(ctx, reads, func(ctx context.Context, c grpc.ClientConnInterface) error {
 		reply, err := circuitv1.NewServersClient(c).Stat(ctx, &circuitv1.StatServerRequest{})
-		stat = rpc.ServerStatFromProto(reply)
+		if err == nil {
+			stat = rpc.ServerStatFromProto(reply)
+		}
 		return err
 	})
 	return stat, err
