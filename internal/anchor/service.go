@@ -2,6 +2,7 @@ package anchor
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc"
@@ -59,7 +60,7 @@ func (s *Service) Get(ctx context.Context, _ *circuitv1.GetRequest) (*circuitv1.
 	}
 	entry, ok := s.tree.Entry(path)
 	if !ok {
-		return nil, &circuit.Error{Path: path.String(), Kind: circuit.NotFound}
+		return nil, &circuit.Error{Path: path.String(), Kind: circuit.NotFound, Err: errors.New("there is nothing here")}
 	}
 	return rpc.EntryToProto(entry), nil
 }
