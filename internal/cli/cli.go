@@ -1,0 +1,151 @@
+// Package cli is the command line of the circuit: one file for each command,
+// named as the command. It turns arguments into calls of package client, and
+// errors into messages and exit codes; only start, demo and keygen reach
+// further. Its one caller is cmd/circuit, and the tests.
+//
+// Main keeps no state outside its Env, so that several may run at once. Data
+// goes to standard output, everything else to standard error.
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Env is the world that the program runs in. All fields are needed but Signals.
+type Env struct {
+	Args   []string // without the program's name
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
+	// Getenv reads an environment variable; unset is empty.
+	Getenv func(name string) string
+	// Environ is the whole environment, for the programs that demo starts.
+	Environ []string
+	// Signals brings interruptions: the first cancels the command, the second
+	// makes Main return within a second. Nil brings none.
+	Signals <-chan os.Signal
+	// IsTerminal reports whether one of the three files is a terminal.
+	IsTerminal func(file any) bool
+	// Executable is the program's own file, which demo starts servers from.
+	Executable string
+}
+
+// errInterrupted is the cause of a context that a signal canceled.
+var errInterrupted = errors.New("interrupted")
+
+// app is one run of the program.
+type app struct {
+	env    Env
+	stdout *output
+	stderr io.Writer
+	flags  globalFlags
+	// second is closed by the second signal: end now.
+	second chan struct{}
+}
+
+// Main runs the program and returns its exit code. It returns when the command
+// has ended, or soon after the second signal; then the command's goroutines may
+// still run, and the caller is expected to exit.
+func Main(ctx context.Context, env Env) int {
+	ctx, cancel := context.WithCancelCause(ctx)
+	a := &app{env: env, stderr: &lockedWriter{w: env.Stderr}, second: make(chan struct{})}
+	a.stdout = &output{w: env.Stdout}
+
+	ended := make(chan struct{})
+	var watcher sync.WaitGroup
+	watcher.Go(func() { a.watchSignals(cancel, ended) })
+	defer watcher.Wait()
+	defer close(ended)
+	defer cancel(nil)
+
+	code := make(chan int, 1)
+	go func() { code <- a.run(ctx) }()
+	select {
+	case c := <-code:
+		return c
+	case <-a.second:
+	}
+	select { // start and demo end at once what they have started
+	case <-code:
+	case <-time.After(atOnce):
+	}
+	return exitInterrupted
+}
+
+// atOnce is how long a command has after the second signal.
+const atOnce = time.Second
+
+// run executes the command named by the arguments and reports its failure.
+func (a *app) run(ctx context.Context) int {
+	root := a.rootCommand()
+	root.SetArgs(a.env.Args)
+	cmd, err := root.ExecuteContextC(ctx)
+	return a.report(ctx, cmd, err)
+}
+
+// watchSignals cancels the command at the first signal and gives up on it at
+// the second, until ended is closed.
+func (a *app) watchSignals(cancel context.CancelCauseFunc, ended <-chan struct{}) {
+	for n := 0; n < 2; n++ {
+		select {
+		case <-a.env.Signals:
+		case <-ended:
+			return
+		}
+		if n == 0 {
+			cancel(errInterrupted)
+		} else {
+			close(a.second)
+		}
+	}
+}
+
+// output is standard output. It remembers that nobody reads any more, which
+// ends the program quietly.
+type output struct {
+	w      io.Writer
+	broken error // the first failure of a write
+}
+
+// errOutput wraps a failure to write standard output.
+type errOutput struct{ err error }
+
+func (e *errOutput) Error() string { return "cannot write standard output: " + plainError(e.err) }
+func (e *errOutput) Unwrap() error { return e.err }
+
+// Write writes to standard output. After a failure all further writes fail.
+func (o *output) Write(p []byte) (int, error) {
+	if o.broken != nil {
+		return 0, o.broken
+	}
+	n, err := o.w.Write(p)
+	if err != nil {
+		o.broken = &errOutput{err}
+		return n, o.broken
+	}
+	return n, nil
+}
+
+// isBrokenPipe reports whether err says that standard output's reader is gone.
+func isBrokenPipe(err error) bool {
+	var out *errOutput
+	return errors.As(err, &out) && (errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe))
+}
+
+// lockedWriter keeps lines written by several goroutines whole.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gocircuit/circuit/client"
+)
+
+const recvHelp = `  circuit recv /X88550014d4c82e4d/this/is/charlie > got
+  circuit recv --all /X88550014d4c82e4d/work | while read -r job; do ...; done
+
+Usage: circuit recv [-n N | --all] PATH
+
+Waits for a message and prints it as it is. Exits 0 only once the circuit has
+confirmed that nobody else gets it; if recv is cut off before, another receiver
+gets it, marked as redelivered, which recv tells on standard error.
+
+  -n N    receive this many messages
+  --all   receive until the channel is closed and drained, and then exit 0
+
+Exits 8 if the channel is closed and drained, or scrubbed. With -o json, prints
+each message as {"Redelivered":false,"Data":"base64"}.
+`
+
+func (a *app) recvCommand() command {
+	var all bool
+	n := count(1)
+	return command{
+		use:   "recv PATH",
+		short: "receive messages from a channel",
+		help:  recvHelp,
+		args:  [2]int{1, 1},
+		flags: func(cmd *cobra.Command) {
+			cmd.Flags().VarP(&n, "number", "n", "receive this many messages")
+			cmd.Flags().BoolVar(&all, "all", false, "receive until the channel is closed")
+		},
+		complete: a.completePath,
+		run: func(ctx context.Context, cmd *cobra.Command, args []string) error {
+			if all && cmd.Flags().Changed("number") {
+				return usageErrorf(cmd, "-n and --all exclude each other")
+			}
+			c, anchor, err := a.anchor(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			return a.receive(args[0], anchor.Chan().Receiver(ctx), int(n), all)
+		},
+	}
+}
+
+// receive receives and prints n messages, or all until the channel is closed.
+func (a *app) receive(path string, r *client.Receiver, n int, all bool) (err error) {
+	defer func() {
+		if cerr := r.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	if all {
+		for m, err := range r.All() {
+			if err == nil {
+				err = a.printMessage(path, m)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for range n {
+		m, err := r.Next()
+		if err == nil {
+			err = a.printMessage(path, m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printMessage prints one message, and acknowledges it once it is printed.
+func (a *app) printMessage(path string, m *client.Message) error {
+	if m.Redelivered() {
+		fmt.Fprintf(a.stderr, "circuit: recv %s: this message is redelivered; another receiver may have used it\n", path)
+	}
+	var err error
+	if a.flags.json() {
+		err = a.messageJSON(m)
+	} else {
+		_, err = m.WriteTo(a.stdout)
+	}
+	if err != nil {
+		return err
+	}
+	return m.Ack()
+}
+
+// messageJSON prints a message of any length as one line of JSON.
+func (a *app) messageJSON(m *client.Message) error {
+	if _, err := fmt.Fprintf(a.stdout, `{"Redelivered":%t,"Data":"`, m.Redelivered()); err != nil {
+		return err
+	}
+	enc := base64.NewEncoder(base64.StdEncoding, a.stdout)
+	if _, err := m.WriteTo(enc); err != nil {
+		return err
+	}
+	if err := enc.Close(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(a.stdout, "\"}\n")
+	return err
+}
