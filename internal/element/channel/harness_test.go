@@ -30,15 +30,23 @@ type tb interface {
 // see is noted.
 type hot struct {
 	tb
-	c *Chan
+	c      *Chan
+	shared bool // its budget is also others'
+	checks int
 }
 
 func newHot(t tb, cap int) *hot { return newHotBudget(t, cap, 0) }
 
 func newHotBudget(t tb, cap int, budget int64) *hot {
-	h := &hot{t, newChan(cap, DefaultCalls, NewBudget(budget), nil)}
+	h := hotOn(t, cap, NewBudget(budget))
+	h.shared = false
 	t.Cleanup(func() { h.check(); h.leaks() })
 	return h
+}
+
+// hotOn is on a budget that it shares.
+func hotOn(t tb, cap int, b *Budget) *hot {
+	return &hot{tb: t, c: newChan(cap, DefaultCalls, b, nil), shared: true}
 }
 
 // now is a context for calls that must not wait.
@@ -307,9 +315,10 @@ func (h *hot) leaks() {
 	for s := range h.c.senders {
 		s.leave()
 	}
+	h.checks = 0
 	h.check()
 	h.scrub()
-	if used := h.c.budget.Used(); used != 0 || h.c.held != 0 || h.c.inHand != 0 || h.c.sending != 0 {
+	if used := h.used(); used != 0 || h.c.held != 0 || h.c.inHand != 0 || h.c.sending != 0 {
 		h.Errorf("%d bytes of the budget, %d of messages, %d messages in hand and %d senders are left over", used, h.c.held, h.c.inHand, h.c.sending)
 	}
 	if n := h.c.budget.line.n; n != 0 {
@@ -317,9 +326,20 @@ func (h *hot) leaks() {
 	}
 }
 
+// used is what of the budget is used by this channel alone.
+func (h *hot) used() int64 {
+	if h.shared {
+		return 0
+	}
+	return h.c.budget.Used()
+}
+
 // check checks everything that must always be true of a channel.
 func (h *hot) check() {
 	h.Helper()
+	if h.checks++; h.checks > 500 && h.checks%100 != 0 {
+		return // for tests with very many steps
+	}
 	c := h.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -394,9 +414,9 @@ func (h *hot) check() {
 			sending++
 		}
 	}
-	if int(cost) != int(c.budget.Used()) || held != c.held || places != c.places || unplaced != c.unplaced || inHand != c.inHand || sending != c.sending {
+	if !h.shared && int64(cost) != h.used() || held != c.held || places != c.places || unplaced != c.unplaced || inHand != c.inHand || sending != c.sending {
 		h.Errorf("counted cost %d of %d, held %d of %d, places %d of %d, unplaced %d of %d, in hand %d of %d, sending %d of %d",
-			c.budget.Used(), cost, c.held, held, c.places, places, c.unplaced, unplaced, c.inHand, inHand, c.sending, sending)
+			h.used(), cost, c.held, held, c.places, places, c.unplaced, unplaced, c.inHand, inHand, c.sending, sending)
 	}
 	if queued := c.front.n + c.blocked.n; queued > 0 && c.waiting.n > 0 {
 		h.Errorf("%d messages and %d receivers wait for each other", queued, c.waiting.n)
