@@ -22,7 +22,8 @@ type Proc struct {
 	path       circuit.Path
 	generation uint64
 	cmd        circuit.Cmd
-	child      Child // nil for one that was lost
+	child      Child // nil where restored
+	restored   bool  // from the record of an earlier run
 	started    time.Time
 	pid        int
 
@@ -32,9 +33,11 @@ type Proc struct {
 
 	ended chan struct{} // closed once exit is set
 	exit  Exit
+	lost  bool // how it ended is not known
 
 	mu        sync.Mutex
 	abandoned bool
+	forgotten bool // there is to be no record
 	release   sync.Once
 }
 
@@ -45,16 +48,11 @@ func (p *Proc) Kind() circuit.Kind { return circuit.Proc }
 
 // State implements anchor.Element.
 func (p *Proc) State() string {
-	if p.lost() {
-		return string(circuit.LostProc)
-	}
-	if p.hasEnded() {
+	if p.hasEnded() && !p.lost {
 		return strings.TrimPrefix(describe(p.exit.Status), "signal: ")
 	}
 	return string(p.phase())
 }
-
-func (p *Proc) lost() bool { return p.child == nil }
 
 func (p *Proc) hasEnded() bool {
 	select {
@@ -67,7 +65,7 @@ func (p *Proc) hasEnded() bool {
 
 func (p *Proc) phase() circuit.Phase {
 	switch {
-	case p.lost():
+	case p.lost:
 		return circuit.LostProc
 	case p.hasEnded() && p.exit.Status.Signaled():
 		return circuit.Signaled
@@ -97,7 +95,7 @@ func (p *Proc) Stat() circuit.ProcStat {
 		Cmd: p.cmd, Phase: p.phase(), Pid: p.pid, Started: p.started, ExitCode: -1,
 		Stdin: p.stdin.stat(), Stdout: p.stdout.stat(), Stderr: p.stderr.stat(),
 	}
-	if !s.Phase.Ended() || p.lost() {
+	if !s.Phase.Ended() || p.lost {
 		return s
 	}
 	text := describe(p.exit.Status)
@@ -122,7 +120,6 @@ func (p *Proc) await() {
 	p.exit = p.child.Wait()
 	close(p.ended)
 	p.stdin.close() // if a child of the process has it still, it gets no more
-	p.service.forgetLive(p)
 	p.mu.Lock()
 	abandoned := p.abandoned
 	p.mu.Unlock()
@@ -134,6 +131,8 @@ func (p *Proc) await() {
 		p.stdout.lastReader()
 		p.stderr.lastReader()
 		p.end()
+	default:
+		p.service.keepRecord(p)
 	}
 }
 
@@ -141,10 +140,12 @@ func (p *Proc) await() {
 func (p *Proc) Wait(ctx context.Context) (circuit.ProcStat, error) {
 	select {
 	case <-p.ended:
-		return p.Stat(), nil
 	case <-ctx.Done():
-		return circuit.ProcStat{}, ctx.Err()
+		if !p.hasEnded() {
+			return circuit.ProcStat{}, ctx.Err()
+		}
 	}
+	return p.Stat(), nil
 }
 
 // Signal signals the process group. Errors are of kind Closed and Invalid.
@@ -157,8 +158,11 @@ func (p *Proc) Signal(name string) error {
 }
 
 func (p *Proc) signal(sig syscall.Signal) error {
-	if p.lost() {
+	if p.lost {
 		return circuit.Errorf(circuit.Closed, "the process was lost when its server was killed; what became of it is not known")
+	}
+	if p.hasEnded() {
+		return circuit.Errorf(circuit.Closed, "the process has ended")
 	}
 	switch err := p.child.Signal(sig); err {
 	case nil:
@@ -229,13 +233,13 @@ func (p *Proc) kill(ctx context.Context, grace time.Duration) error {
 	}
 }
 
-// abandon leaves a running process to itself: its input is closed and its
-// output thrown away, until it ends.
+// abandon leaves a running process to itself: nobody feeds it, and its output
+// is thrown away, until it ends.
 func (p *Proc) abandon() {
 	p.mu.Lock()
 	p.abandoned = true
 	p.mu.Unlock()
-	p.stdin.close()
+	p.stdin.abandon()
 	p.stdout.discard()
 	p.stderr.discard()
 	p.service.forgetRecord(p)
@@ -252,7 +256,7 @@ func (p *Proc) end() {
 		p.stderr.close()
 		p.copiers.Wait()
 		p.service.forgetRecord(p)
-		p.service.count.Add(-1)
+		p.service.dismiss(p)
 	})
 }
 

@@ -52,10 +52,14 @@ func (c *localChild) awaitPidfd() func() Exit {
 		if err != nil {
 			panic(fmt.Sprintf("an open file has no connection: %v", err)) // cannot be
 		}
-		_ = conn.Read(func(uintptr) (ended bool) {
+		err = conn.Read(func(uintptr) (ended bool) {
 			exit, ended = c.reap()
 			return ended
-		}) // fails only once f is closed, which is here
+		})
+		if err != nil { // it cannot be polled: wait on a thread
+			_ = unix.Waitid(unix.P_PID, c.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+			exit, _ = c.reap()
+		}
 		return exit
 	}
 }

@@ -21,6 +21,7 @@ type record struct {
 	Cmd        circuit.Cmd
 	Pid        int
 	Started    time.Time
+	Exit       *Exit `json:",omitempty"` // how it ended, if it did before the server
 }
 
 const recordSuffix = ".json"
@@ -33,29 +34,49 @@ func (s *Service) spoolPath(generation uint64, stream string) string {
 	return filepath.Join(s.cfg.SpoolDir, fmt.Sprintf("%016x.%s", generation, stream))
 }
 
-// keepRecord keeps a record of p, where the server has a place for records.
+// keepRecord keeps a record of p as it is now, where the server has a place for
+// records.
 func (s *Service) keepRecord(p *Proc) {
 	if s.cfg.RecordDir == "" {
 		return
 	}
-	b, err := json.Marshal(record{Path: p.path, Generation: p.generation, Cmd: p.cmd, Pid: p.pid, Started: p.started})
-	if err == nil {
-		err = os.WriteFile(s.recordPath(p.generation), b, 0o600)
+	r := record{Path: p.path, Generation: p.generation, Cmd: p.cmd, Pid: p.pid, Started: p.started}
+	if p.hasEnded() {
+		r.Exit = &p.exit
+	}
+	b, err := json.Marshal(r)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil && !p.forgotten {
+		err = replaceFile(s.recordPath(p.generation), b)
 	}
 	if err != nil {
 		s.cfg.Log.Warn("a process would not be remembered after a crash of the server", slog.Any("error", err))
 	}
 }
 
-func (s *Service) forgetRecord(p *Proc) {
-	if s.cfg.RecordDir != "" {
-		_ = os.Remove(s.recordPath(p.generation)) // what cannot be removed is listed as lost later
+// replaceFile writes a file that is there as a whole or not at all.
+func replaceFile(path string, b []byte) error {
+	next := path + ".new"
+	if err := os.WriteFile(next, b, 0o600); err != nil {
+		return err
 	}
+	return os.Rename(next, path)
 }
 
-// Restore lists as lost the processes of which there are records, left by a
-// server that was killed, with what output of theirs is in files; and removes
-// files of processes without one.
+func (s *Service) forgetRecord(p *Proc) {
+	if s.cfg.RecordDir == "" {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forgotten = true
+	_ = os.Remove(s.recordPath(p.generation)) // what cannot be removed is listed as lost later
+}
+
+// Restore lists again the processes of which there are records, left by a server
+// that was killed: as lost those that ran, with what output of theirs is in
+// files. It removes files of processes without a record.
 func (s *Service) Restore() error {
 	if s.cfg.RecordDir == "" {
 		return nil
@@ -67,6 +88,7 @@ func (s *Service) Restore() error {
 	known := map[string]bool{}
 	for _, f := range files {
 		if !strings.HasSuffix(f.Name(), recordSuffix) {
+			_ = os.Remove(filepath.Join(s.cfg.RecordDir, f.Name())) // one that was being written
 			continue
 		}
 		if err := s.restore(filepath.Join(s.cfg.RecordDir, f.Name())); err != nil {
@@ -94,6 +116,7 @@ func (s *Service) restore(path string) error {
 	}
 	var r record
 	if err := json.Unmarshal(b, &r); err != nil {
+		_ = os.Remove(path) // it will not get better
 		return err
 	}
 	if s.recordPath(r.Generation) != path {
@@ -101,7 +124,10 @@ func (s *Service) restore(path string) error {
 	}
 	p := &Proc{
 		service: s, path: r.Path, generation: r.Generation, cmd: r.Cmd, pid: r.Pid, started: r.Started,
-		stdin: newInput(nil), ended: make(chan struct{}),
+		stdin: newInput(nil), ended: make(chan struct{}), restored: true, lost: r.Exit == nil,
+	}
+	if r.Exit != nil {
+		p.exit = *r.Exit
 	}
 	close(p.ended)
 	for stream, o := range map[string]**output{stdoutName: &p.stdout, stderrName: &p.stderr} {
@@ -114,6 +140,9 @@ func (s *Service) restore(path string) error {
 	if err := s.cfg.Tree.Restore(p.path, p.generation, p); err != nil {
 		return err
 	}
-	s.count.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.procs[p] = struct{}{}
+	s.count++
 	return nil
 }

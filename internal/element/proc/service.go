@@ -2,19 +2,13 @@ package proc
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
-	"math"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
-
-	"google.golang.org/grpc"
 
 	"github.com/gocircuit/circuit"
 	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
@@ -35,8 +29,8 @@ type Config struct {
 	// StreamSpool is how many bytes are kept of an output stream whose command
 	// does not say; Spool of all streams, and SpoolMemory of those in memory.
 	StreamSpool, Spool, SpoolMemory int64
-	// MaxProcs limits the process elements. A quarter of the open files allowed
-	// is a limit as well.
+	// MaxProcs limits the process elements. So does a quarter of the open files
+	// allowed, less some for connections.
 	MaxProcs int
 	// Grace is the default time between TERM and KILL.
 	Grace time.Duration
@@ -57,29 +51,47 @@ type Service struct {
 	max    int64
 	limit  string // which limit max is
 
-	count atomic.Int64   // elements, and abandoned processes that run
 	tasks sync.WaitGroup // those that await the end of processes
 	calls sync.WaitGroup // receivers of calls that have ended
 
-	mu       sync.Mutex
-	live     map[*Proc]struct{} // processes that have not ended
-	stopping bool
+	starting sync.RWMutex // read-held while a process is started
+	stopping bool         // guarded by starting
+
+	mu    sync.Mutex
+	procs map[*Proc]struct{} // elements, and abandoned processes that run
+	count int64              // of them, and of those being started
 }
 
 var _ circuitv1.ProcsServer = (*Service)(nil)
 
+// Descriptors: what a running process takes, and what is left for connections.
+const (
+	procFiles    = 4
+	reserveFiles = 256
+)
+
 // NewService returns the Procs service. Shutdown must be called in the end.
 func NewService(cfg Config) *Service {
-	s := &Service{cfg: cfg, budget: spool.NewBudget(cfg.Spool, cfg.SpoolMemory), max: int64(cfg.MaxProcs), limit: "processes", live: make(map[*Proc]struct{})}
+	s := &Service{
+		cfg: cfg, budget: spool.NewBudget(cfg.Spool, cfg.SpoolMemory), procs: make(map[*Proc]struct{}),
+		max: int64(cfg.MaxProcs), limit: "the limit processes",
+	}
 	var files syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err == nil && files.Cur/4 < uint64(s.max) {
-		s.max, s.limit = int64(min(files.Cur/4, math.MaxInt32)), "a quarter of its open files (ulimit -n)"
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err == nil {
+		most := (files.Cur - min(reserveFiles, files.Cur/4)) / procFiles
+		if most < uint64(s.max) {
+			s.max, s.limit = int64(most), fmt.Sprintf("as its %d open files (ulimit -n) allow", files.Cur)
+		}
 	}
 	return s
 }
 
 // Count returns how many process elements there are.
-func (s *Service) Count() int { return int(s.count.Load()) }
+func (s *Service) Count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.procs)
+}
 
 // SpoolBytes returns how many bytes of output are kept.
 func (s *Service) SpoolBytes() circuit.Size { return circuit.Size(s.budget.Kept()) }
@@ -105,19 +117,17 @@ func (s *Service) Make(ctx context.Context, req *circuitv1.MakeProcRequest) (*ci
 
 // start starts a process and makes its element.
 func (s *Service) start(path circuit.Path, generation uint64, cmd circuit.Cmd) (anchor.Element, error) {
-	if n := s.count.Add(1); n > s.max {
-		s.count.Add(-1)
-		return nil, circuit.Errorf(circuit.Exhausted, fmt.Sprintf("this server has its limit of %d processes, which is %s; scrub some that have ended, or raise it", s.max, s.limit))
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.starting.RLock()
+	defer s.starting.RUnlock()
 	if s.stopping {
-		s.count.Add(-1)
 		return nil, circuit.Errorf(circuit.Unreachable, "the server is stopping")
+	}
+	if err := s.admit(); err != nil {
+		return nil, err
 	}
 	child, err := s.cfg.Host.Start(cmd)
 	if err != nil {
-		s.count.Add(-1)
+		s.dismiss(nil)
 		return nil, err
 	}
 	p := &Proc{
@@ -126,16 +136,38 @@ func (s *Service) start(path circuit.Path, generation uint64, cmd circuit.Cmd) (
 	}
 	p.stdout = &output{pipe: child.Stdout(), spool: spool.New(p.spoolConfig(stdoutName))}
 	p.stderr = &output{pipe: child.Stderr(), spool: spool.New(p.spoolConfig(stderrName))}
-	s.live[p] = struct{}{}
+	s.mu.Lock()
+	s.procs[p] = struct{}{}
+	s.mu.Unlock()
 	s.keepRecord(p)
 	p.begin()
 	return p, nil
 }
 
-func (s *Service) forgetLive(p *Proc) {
+// admit counts a process that is about to be started, if there may be one more.
+func (s *Service) admit() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.live, p)
+	if s.count >= s.max {
+		return circuit.Errorf(circuit.Exhausted, fmt.Sprintf("this server has its limit of %d processes, %s; scrub some that have ended, or raise it", s.max, s.limit))
+	}
+	s.count++
+	return nil
+}
+
+// dismiss is the end of what admit counted.
+func (s *Service) dismiss(p *Proc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.procs, p)
+	s.count--
+}
+
+// all returns all processes that hold anything.
+func (s *Service) all() []*Proc {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.procs))
 }
 
 // find returns the process that a call concerns.
@@ -193,140 +225,39 @@ func (s *Service) Signal(ctx context.Context, req *circuitv1.SignalProcRequest) 
 	return &circuitv1.SignalProcReply{}, nil
 }
 
-// Stdin implements circuitv1.ProcsServer.
-func (s *Service) Stdin(stream grpc.BidiStreamingServer[circuitv1.Frame, circuitv1.StdinReply]) error {
-	ctx := stream.Context()
-	p, path, err := s.find(ctx, "stdin")
-	if err != nil {
-		return err
-	}
-	release, err := p.stdin.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	if err := stream.Send(&circuitv1.StdinReply{Turn: true}); err != nil {
-		return err
-	}
-	written := uint64(0)
-	for {
-		var f rpc.Frame
-		if err := stream.RecvMsg(&f); err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil // without end: the input stays open
-			}
-			return err
-		}
-		n, err := p.stdin.write(ctx, f.Data)
-		f.Free()
-		if err != nil {
-			return circuit.At("stdin", path.String(), err)
-		}
-		written += uint64(n)
-		if f.End {
-			p.stdin.close()
-			return stream.Send(&circuitv1.StdinReply{Written: written, Closed: true})
-		}
-		if err := stream.Send(&circuitv1.StdinReply{Written: written}); err != nil {
-			return err
-		}
-	}
-}
-
-// Output implements circuitv1.ProcsServer.
-func (s *Service) Output(stream grpc.BidiStreamingServer[circuitv1.OutputRequest, circuitv1.Frame]) error {
-	p, path, err := s.find(stream.Context(), "stdout")
-	if err != nil {
-		return err
-	}
-	first, err := stream.Recv()
-	if err != nil {
-		return err
-	}
-	op, from := "stdout", p.stdout
-	switch first.GetOpen().GetStream() {
-	case circuitv1.OutputRequest_STDOUT:
-	case circuitv1.OutputRequest_STDERR:
-		op, from = "stderr", p.stderr
-	default:
-		return circuit.At(op, path.String(), circuit.Errorf(circuit.Invalid, "the first message must open stdout or stderr"))
-	}
-	cursor, done := from.open(first.GetOpen().GetOffset(), !first.GetOpen().GetNoFollow())
-	defer done()
-	acked := make(chan struct{}) // closed once the reader has nothing more to say
-	s.calls.Go(func() {          // ends with the call
-		defer close(acked)
-		for {
-			req, err := stream.Recv()
-			if err != nil {
-				return
-			}
-			cursor.Ack(req.GetAck())
-		}
-	})
-	return circuit.At(op, path.String(), sendOutput(stream, cursor, acked))
-}
-
-// lastAck is how long a reader has, after the end, to acknowledge the rest.
-const lastAck = 10 * time.Second
-
-func sendOutput(stream grpc.BidiStreamingServer[circuitv1.OutputRequest, circuitv1.Frame], cursor *spool.Cursor, acked <-chan struct{}) error {
-	offset := uint64(0)
-	for {
-		chunk, err := cursor.Next(stream.Context())
-		switch {
-		case errors.Is(err, io.EOF):
-			if err := stream.SendMsg(&rpc.Frame{Offset: offset, End: true}); err != nil {
-				return err
-			}
-			select {
-			case <-acked:
-			case <-time.After(lastAck):
-			}
-			return nil
-		case errors.Is(err, spool.ErrClosed):
-			return circuit.Errorf(circuit.Closed, "the process was scrubbed, and its output with it")
-		case stream.Context().Err() != nil:
-			return stream.Context().Err()
-		case err != nil:
-			return circuit.Errorf(circuit.Internal, fmt.Sprintf("the kept output cannot be read: %v", err))
-		}
-		offset = chunk.Offset + uint64(len(chunk.Data))
-		f := rpc.Frame{Data: buffer(chunk), Offset: chunk.Offset, Lost: chunk.Lost}
-		err = stream.SendMsg(&f)
-		f.Free()
-		if err != nil {
-			return err
-		}
-	}
-}
+// killWait is how long Shutdown waits for killed processes. One that the
+// system does not let go of must not keep the server.
+const killWait = 5 * time.Second
 
 // Shutdown ends all processes: TERM, then KILL after the grace time, or at once
 // when ctx ends. It returns when all is given up; nothing can be made after.
 func (s *Service) Shutdown(ctx context.Context, grace time.Duration) {
-	s.mu.Lock()
+	s.starting.Lock()
 	s.stopping = true
-	live := slices.Collect(maps.Keys(s.live))
-	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, grace)
-	defer cancel()
+	s.starting.Unlock()
+	all := s.all()
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGCONT} {
-		for _, p := range live {
-			_ = p.signal(sig) // fails only if it has just ended
+		for _, p := range all {
+			_ = p.signal(sig) // fails only if it has ended
 		}
 	}
-	for _, p := range live {
-		if _, err := p.Wait(ctx); err != nil {
+	soft, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	for _, p := range all {
+		if _, err := p.Wait(soft); err != nil {
 			_ = p.signal(syscall.SIGKILL)
 		}
 	}
-	for _, p := range live {
-		<-p.ended
-	}
-	for _, e := range s.cfg.Tree.Elements() {
-		if p, ok := e.(*Proc); ok {
-			p.end()
+	hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), killWait)
+	defer cancel()
+	for _, p := range all {
+		if _, err := p.Wait(hard); err != nil {
+			s.cfg.Log.Warn("a process that was killed does not end, and is left", slog.Int("pid", p.pid))
+			return
 		}
+	}
+	for _, p := range all {
+		p.end()
 	}
 	s.tasks.Wait()
 	_ = s.cfg.Host.Close() // has nothing left to fail at
