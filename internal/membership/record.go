@@ -142,7 +142,7 @@ func (m *Machine) apply(s *member, e entry) {
 		left := s.Record
 		left.State, left.Since = StateDead, m.now
 		if !is && !restarted {
-			left.State = e.State
+			left.State, left.Incarnation = e.State, e.Incarnation
 		}
 		m.exit(s)
 		m.emit(Left{Record: left})

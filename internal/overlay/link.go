@@ -22,6 +22,7 @@ const (
 	asking               // we asked, and have no answer yet
 	held                 // waits while we see whether the peer's other process lives
 	up                   // in use
+	retired              // was in use; the peer, who replaced it, closes it
 	garbage              // closed
 )
 
@@ -266,7 +267,9 @@ func (m *Machine) taken(address string) {
 
 // use makes a link the one between us.
 func (m *Machine) use(p *peer, l *link) {
-	if p.up != nil {
+	if p.up != nil && !l.dialled && p.up.peer.Instance == l.peer.Instance {
+		m.retire(p)
+	} else if p.up != nil {
 		m.drop(p)
 	}
 	if p.asking != nil && p.asking != l {
@@ -292,6 +295,15 @@ func (m *Machine) use(p *peer, l *link) {
 func (m *Machine) drop(p *peer) {
 	m.emit(Down{Link: p.up.num, ID: p.id})
 	m.close(p.up)
+}
+
+// retire ends the use of a link that the peer replaced. The peer closes it once
+// it knows that the new one is in use; if this end did, the peer might think for
+// a moment that it lost us.
+func (m *Machine) retire(p *peer) {
+	m.emit(Down{Link: p.up.num, ID: p.id})
+	p.up.phase, p.up.until = retired, m.now.Add(openTime)
+	p.up = nil
 }
 
 // close closes a link and lets nothing refer to it.

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -70,26 +71,33 @@ func (c *checker) clone(p *process) {
 	c.sim.log = append(c.sim.log, Entry{At: c.sim.Now(), By: p.host, About: p.host, Failed: true})
 }
 
+// announced takes note of what a server knows as it announces itself.
+func (c *checker) announced(p *process, state membership.State) {
+	n := news{p.host.ID, p.host.incarnation, p.instance, state}
+	c.said[n] = append(c.said[n], knows(p))
+}
+
 // stepped checks what a server said in one step.
-func (c *checker) stepped(p *process, outs []membership.Output) {
-	var now knowledge
+func (c *checker) stepped(p *process, in membership.Input, outs []membership.Output) {
+	var said []membership.Record
 	for _, out := range c.sim.tamperedOutputs(p, outs) {
 		switch out := out.(type) {
 		case membership.Joined:
+			said = append(said, out.Record)
 			c.alternates(p, out.Record, true)
-			if now == nil {
-				now = knows(p)
-			}
-			c.causal(p, now, news{out.Record.ID, out.Record.Incarnation, out.Record.Instance, membership.StateAlive})
 		case membership.Left:
+			said = append(said, out.Record)
 			c.alternates(p, out.Record, false)
 			c.justified(p, out.Record)
-			if now == nil {
-				now = knows(p)
-			}
-			c.causal(p, now, news{out.Record.ID, out.Record.Incarnation, out.Record.Instance, out.Record.State})
+		case membership.Persist: // it is about to announce itself anew
+			r, _ := p.mem.Lookup(p.host.ID)
+			said = append(said, r)
 		}
 	}
+	if len(said) > 0 {
+		c.causal(p, in, said)
+	}
+	p.story = rankOf(p.mem.Lookup(p.host.ID))
 	if n := p.mem.Gaps(); n > c.gaps[p] {
 		c.gaps[p] = n
 		c.fail("gap: %s received an event before an earlier one of the same origin", p.host.Name)
@@ -163,26 +171,56 @@ func (s *Sim) troubled(h *Server) bool {
 func knows(p *process) knowledge {
 	k := make(knowledge)
 	for _, r := range p.mem.Directory() {
-		k[r.ID] = rank{r.Incarnation, r.Instance, r.State == membership.StateDead || r.State == membership.StateLeft}
+		k[r.ID] = rankOf(r, true)
 	}
 	return k
 }
 
+func rankOf(r membership.Record, _ bool) rank {
+	return rank{r.Incarnation, r.Instance, r.State == membership.StateDead || r.State == membership.StateLeft}
+}
+
 // causal checks that a server that learns news knows all that somebody knew who
 // told them: whoever says a thing heard it from one who said it before.
-func (c *checker) causal(p *process, now knowledge, n news) {
-	before := c.said[n]
-	c.said[n] = append(before, now)
-	if len(before) == 0 {
-		return
+func (c *checker) causal(p *process, in membership.Input, said []membership.Record) {
+	now := knows(p)
+	// What was said later in the same step was not known yet, so the knowledge
+	// behind each piece of news is found backwards.
+	then := maps.Clone(now)
+	then[p.host.ID] = p.story
+	thens := make([]knowledge, len(said))
+	for i := len(said) - 1; i >= 0; i-- {
+		thens[i] = maps.Clone(then)
+		if said[i].ID != p.host.ID {
+			delete(then, said[i].ID)
+		}
 	}
-	var missing string
+	for i, r := range said {
+		n := news{r.ID, r.Incarnation, r.Instance, max(r.State, membership.StateAlive)}
+		if n.state == membership.StateSuspect {
+			n.state = membership.StateAlive
+		}
+		before := c.said[n]
+		c.said[n] = append(before, thens[i])
+		if told(in, n) {
+			c.heard(p, now, n, before)
+		}
+	}
+}
+
+func (c *checker) heard(p *process, now knowledge, n news, before []knowledge) {
+	missing := ""
 	for _, then := range before {
 		if missing = c.lacks(p, now, then); missing == "" {
 			return
 		}
 	}
-	c.fail("causality: %s says that %s %v at incarnation %d, and does not know yet of %s, which whoever told it knew",
+	if missing == "" {
+		c.fail("causality: %s says that %s is in state %d at incarnation %d, which nobody said before",
+			p.host.Name, c.sim.name(n.id), n.state, n.incarnation)
+		return
+	}
+	c.fail("causality: %s says that %s is in state %d at incarnation %d, and does not know yet of %s, as whoever told it did",
 		p.host.Name, c.sim.name(n.id), n.state, n.incarnation, missing)
 }
 

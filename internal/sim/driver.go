@@ -62,7 +62,7 @@ func (p *process) membership(in membership.Input) {
 	for _, out := range outs {
 		p.doMembership(out)
 	}
-	s.check.stepped(p, outs)
+	s.check.stepped(p, in, outs)
 	p.flush()
 	p.wake(1, p.mem.Deadline())
 }

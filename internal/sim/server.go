@@ -24,6 +24,9 @@ type Server struct {
 	trouble     time.Time
 }
 
+// String returns the name.
+func (h *Server) String() string { return h.Name }
+
 // Running reports whether the server's process runs, frozen or not.
 func (h *Server) Running() bool { return h.proc != nil }
 
@@ -45,6 +48,7 @@ type process struct {
 	wakes    [2]time.Time // when a Tick is scheduled, for each machine
 	view     map[circuit.ServerID]uint64
 	taken    bool
+	story    rank // its own, as of its last step
 }
 
 // Add makes a server that does not run yet.
@@ -84,6 +88,8 @@ func (s *Sim) Start(h *Server, seeds ...string) {
 		Self: membership.Record{ID: h.ID, Address: h.Address, Instance: p.instance, Incarnation: h.incarnation, Version: "sim"},
 		Rand: rng(),
 	})
+	p.story = rankOf(p.mem.Lookup(h.ID))
+	s.check.announced(p, membership.StateAlive)
 	s.note(1, uint64(h.index), uint64(s.Now()), p.instance)
 	for _, seed := range seeds {
 		p.overlay(overlay.Seed{Address: seed, Keep: true})
@@ -104,6 +110,7 @@ func (s *Sim) Leave(h *Server) {
 	if p := h.proc; p != nil {
 		s.disturb(h)
 		p.deliver(func() {
+			s.check.announced(p, membership.StateLeft)
 			p.overlay(overlay.Leave{})
 			p.membership(membership.Leave{})
 		})
