@@ -40,7 +40,8 @@ type message struct {
 // link is a Mesh.Link stream of which both hellos have been exchanged. Its
 // queue may be filled from any goroutine.
 type link struct {
-	number uint64
+	number uint64             // both are set by the owner, before any event of the link
+	peer   overlay.Peer       // who is at the other end
 	end    context.CancelFunc // ends the stream, and so the reader and the writer
 
 	mu       sync.Mutex
@@ -305,6 +306,8 @@ func reason(f overlay.Failure) string {
 		return "another server than the expected one answers there"
 	case overlay.WrongKey:
 		return "it belongs to another circuit: its key differs"
+	case overlay.IDTaken:
+		return "the ID of this server is that of another one there"
 	case overlay.Unsupported:
 		return "it speaks no protocol version that this server speaks"
 	}

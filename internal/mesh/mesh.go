@@ -62,7 +62,10 @@ type Config struct {
 type Event struct {
 	Joined bool // else it left
 	Failed bool // it did not say that it leaves
-	Member circuit.Member
+	// Restarted tells of a server that left that a new process of it is here
+	// already: Joined is to follow, and connections from it may be the new ones.
+	Restarted bool
+	Member    circuit.Member
 }
 
 // Limits.
@@ -122,7 +125,7 @@ func Start(cfg Config) *Mesh {
 	}
 	m.members[cfg.Self.ID] = circuit.Member{ID: cfg.Self.ID, Address: cfg.Self.Address, Joined: now, Version: cfg.Hello.GetSoftware()}
 	m.owner.Go(m.run)
-	m.others.Go(m.savePeers)
+	m.others.Go(m.keepPeers)
 	return m
 }
 

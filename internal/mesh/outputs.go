@@ -123,7 +123,17 @@ func (m *Mesh) left(r membership.Record) {
 	delete(m.members, r.ID)
 	m.mu.Unlock()
 	m.wantSave()
-	m.cfg.OnEvent(Event{Failed: r.State == membership.StateDead, Member: member})
+	m.cfg.OnEvent(Event{Failed: r.State == membership.StateDead, Restarted: m.restarted(r), Member: member})
+}
+
+// restarted reports whether another process of a server that left has a link.
+func (m *Mesh) restarted(r membership.Record) bool {
+	for _, l := range m.links {
+		if l.peer.ID == r.ID && l.peer.Instance != r.Instance {
+			return true
+		}
+	}
+	return false
 }
 
 // wantSave lets the saver write the remembered peers soon.
@@ -134,32 +144,41 @@ func (m *Mesh) wantSave() {
 	}
 }
 
-// savePeers writes the peers to remember whenever they changed, at most once a
-// second, and at the end. A circuit of one is not written: its server would
-// forget where it belonged.
-func (m *Mesh) savePeers() {
-	for {
+// keepPeers saves the peers whenever they changed, at most once in saveEvery,
+// and at the end.
+func (m *Mesh) keepPeers() {
+	for m.ctx.Err() == nil {
 		select {
 		case <-m.save:
+			m.savePeers()
 		case <-m.ctx.Done():
-			return
-		}
-		var peers []overlay.Peer
-		for _, member := range m.Members() {
-			if member.ID != m.cfg.Self.ID {
-				peers = append(peers, overlay.Peer{ID: member.ID, Address: member.Address})
-			}
-		}
-		if len(peers) > 0 {
-			if err := m.cfg.SavePeers(peers); err != nil {
-				m.log.Error("the peers cannot be kept", slog.Any("error", err))
-			}
 		}
 		select {
 		case <-time.After(saveEvery):
 		case <-m.ctx.Done():
-			return
 		}
+	}
+	select {
+	case <-m.save:
+		m.savePeers()
+	default:
+	}
+}
+
+// savePeers saves the peers to remember. A circuit of one is not saved: its
+// server would forget where it belonged.
+func (m *Mesh) savePeers() {
+	var peers []overlay.Peer
+	for _, member := range m.Members() {
+		if member.ID != m.cfg.Self.ID {
+			peers = append(peers, overlay.Peer{ID: member.ID, Address: member.Address})
+		}
+	}
+	if len(peers) == 0 {
+		return
+	}
+	if err := m.cfg.SavePeers(peers); err != nil {
+		m.log.Error("the peers cannot be kept", slog.Any("error", err))
 	}
 }
 

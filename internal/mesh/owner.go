@@ -14,7 +14,7 @@ import (
 
 func (m *Mesh) linkUp(l *link, dial uint64, peer overlay.Peer) {
 	m.lastLink++
-	l.number = m.lastLink
+	l.number, l.peer = m.lastLink, peer
 	m.links[l.number] = l
 	m.tellOverlay(overlay.LinkUp{Link: l.number, Dial: dial, Peer: peer})
 	m.settle()
@@ -77,7 +77,9 @@ func (m *Mesh) Seed(address string, id circuit.ServerID) {
 // Join merges this server's circuit with that of the server at an address, and
 // returns once that server is in the circuit. It tries until ctx ends. Errors
 // are of kind Denied where the keys differ, Invalid where the address is this
-// server's own, Unsupported, or Unreachable.
+// server's own or not that of the expected server, Exists where this server's
+// ID is another's there, Unsupported, or Unreachable: then it may still come
+// about.
 func (m *Mesh) Join(ctx context.Context, address string, id circuit.ServerID) error {
 	j := &join{address: address, done: make(chan error, 1)}
 	if err := m.ask(ctx, func() {
@@ -134,6 +136,8 @@ func (m *Mesh) seedFailed(out overlay.SeedFailed) {
 			kind = circuit.Unsupported
 		case overlay.WrongServer:
 			kind = circuit.Invalid
+		case overlay.IDTaken:
+			kind = circuit.Exists
 		}
 		if kind != 0 {
 			m.endJoin(j, circuit.Errorf(kind, reason(out.Failure)))

@@ -23,7 +23,8 @@ const (
 	tryAgainAfter  = 50 * time.Millisecond
 )
 
-// Dialer makes connections. Its fields are not changed once it is used.
+// Dialer makes connections. Its fields are not changed, nor is it copied, once
+// it is used.
 type Dialer struct {
 	// Cred is the dialling side's own.
 	Cred *credential.Credential
@@ -33,6 +34,8 @@ type Dialer struct {
 	Codec encoding.CodecV2
 	// NoSilenceCheck leaves it to others to notice that a server fell silent.
 	NoSilenceCheck bool
+
+	buffers buffers
 }
 
 // Dial connects to the server at addr, HOST:PORT, and authenticates it. If
@@ -90,7 +93,7 @@ func pauseFor(ctx context.Context, about time.Duration) bool {
 }
 
 func (d *Dialer) establish(ctx context.Context, raw net.Conn, addr string, want circuit.ServerID) (*session, error) {
-	w := newWire(raw)
+	w := newWire(raw, &d.buffers)
 	c := tls.Client(w, d.Cred.ClientTLS(want))
 	if err := c.HandshakeContext(ctx); err != nil {
 		if ctx.Err() != nil {

@@ -45,14 +45,15 @@ type ListenConfig struct {
 
 // Listener accepts connections, authenticates them and sorts them by role.
 type Listener struct {
-	config ListenConfig
-	tls    *tls.Config
-	inner  net.Listener
-	gate   *gate
-	roles  [credential.Server + 1]*roleListener // by role; [0] is nil
-	closed chan struct{}
-	once   sync.Once
-	tasks  sync.WaitGroup
+	config  ListenConfig
+	tls     *tls.Config
+	inner   net.Listener
+	gate    *gate
+	buffers buffers
+	roles   [credential.Server + 1]*roleListener // by role; [0] is nil
+	closed  chan struct{}
+	once    sync.Once
+	tasks   sync.WaitGroup
 }
 
 // Listen listens on addr, HOST:PORT, and accepts at once. Errors are of kind
@@ -192,7 +193,7 @@ func (l *Listener) greet(x *guest) {
 
 func (l *Listener) authenticate(x *guest) (*secured, error) {
 	x.conn.SetDeadline(time.Now().Add(handshakeTime))
-	w := newWire(x.conn)
+	w := newWire(x.conn, &l.buffers)
 	if err := awaitHello(w); err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ type Memory struct {
 	listeners map[string]*memoryListener // by HOST:PORT
 	conns     map[*memoryConn]struct{}   // both ends of each
 	cut       map[[2]string]bool         // links between hosts, names in order
+	stopped   map[string]bool            // hosts
 	nextPort  int
 	changed   chan struct{} // closed and replaced when a cut heals
 }
@@ -28,6 +29,7 @@ func NewMemory() *Memory {
 		listeners: make(map[string]*memoryListener),
 		conns:     make(map[*memoryConn]struct{}),
 		cut:       make(map[[2]string]bool),
+		stopped:   make(map[string]bool),
 		nextPort:  32768,
 		changed:   make(chan struct{}),
 	}
@@ -73,9 +75,11 @@ func (m *Memory) Reset(a, b string) {
 }
 
 // Stop ends a host as the system ends a process: nothing listens there any
-// more, and its connections break. What is cut off from it does not notice.
+// more, its connections break, and it dials nobody, until something listens
+// there again. What is cut off from it does not notice.
 func (m *Memory) Stop(host string) {
 	m.mu.Lock()
+	m.stopped[host] = true
 	var victims []*memoryListener
 	for _, l := range m.listeners {
 		if l.addr.host == host {
@@ -131,6 +135,7 @@ func (h *memoryHost) Listen(addr string) (net.Listener, error) {
 		return nil, &net.OpError{Op: "listen", Net: "memory", Err: syscall.EADDRINUSE}
 	}
 	h.m.listeners[l.addr.String()] = l
+	delete(h.m.stopped, h.name)
 	return l, nil
 }
 
@@ -156,6 +161,9 @@ func (h *memoryHost) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	defer h.m.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return nil, &net.OpError{Op: "dial", Net: "memory", Err: err}
+	}
+	if h.m.stopped[h.name] {
+		return nil, &net.OpError{Op: "dial", Net: "memory", Err: syscall.ENETDOWN}
 	}
 	l := h.m.listeners[addr]
 	if l == nil {

@@ -82,8 +82,22 @@ func TestMemoryStop(t *testing.T) {
 		if _, err := m.Host("a").Dial(t.Context(), "b:1"); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("dialling gives %v", err)
 		}
+		if _, err := m.Host("b").Listen("a:1"); err == nil {
+			t.Error("a host listens on another's address")
+		}
+		l, err := m.Host("a").Listen("a:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if _, err := m.Host("b").Dial(t.Context(), "a:1"); err == nil {
+			t.Error("a stopped host dials")
+		}
 		if _, err := m.Host("b").Listen("b:1"); err != nil {
 			t.Errorf("the port is not free: %v", err)
+		}
+		if _, err := m.Host("b").Dial(t.Context(), "a:1"); err != nil {
+			t.Errorf("started again, it does not dial: %v", err)
 		}
 	})
 }

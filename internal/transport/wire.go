@@ -21,11 +21,25 @@ const (
 )
 
 // buffers lend read-ahead and write buffers to connections while bytes flow:
-// an idle connection holds none.
-var (
-	aheadBuffers = sync.Pool{New: func() any { return new([aheadSize]byte) }}
-	writeBuffers = sync.Pool{New: func() any { return new([writeSize]byte) }}
-)
+// an idle connection holds none. The zero value is ready for use.
+type buffers struct {
+	ahead sync.Pool // of *[aheadSize]byte
+	write sync.Pool // of *[writeSize]byte
+}
+
+func (b *buffers) getAhead() *[aheadSize]byte {
+	if p, ok := b.ahead.Get().(*[aheadSize]byte); ok {
+		return p
+	}
+	return new([aheadSize]byte)
+}
+
+func (b *buffers) getWrite() *[writeSize]byte {
+	if p, ok := b.write.Get().(*[writeSize]byte); ok {
+		return p
+	}
+	return new([writeSize]byte)
+}
 
 // wire is the connection below TLS. TLS writes record by record and reads a
 // header and a record at a time; wire joins the records of one Write above
@@ -33,9 +47,10 @@ var (
 // back once that Write returns.
 type wire struct {
 	net.Conn
-	began time.Time
-	heard atomic.Int64 // when bytes last came, as time since began
-	turns *guest       // while a server's handshake lasts: whom to ask before computing
+	buffers *buffers
+	began   time.Time
+	heard   atomic.Int64 // when bytes last came, as time since began
+	turns   *guest       // while a server's handshake lasts: whom to ask before computing
 
 	// Reading; TLS lets one goroutine in at a time.
 	early    []byte // read before TLS began, and still to be given to it
@@ -50,7 +65,7 @@ type wire struct {
 	err  error // of an earlier write; the connection is broken
 }
 
-func newWire(c net.Conn) *wire { return &wire{Conn: c, began: time.Now()} }
+func newWire(c net.Conn, b *buffers) *wire { return &wire{Conn: c, buffers: b, began: time.Now()} }
 
 // Read implements net.Conn.
 func (w *wire) Read(p []byte) (int, error) {
@@ -78,7 +93,7 @@ func (w *wire) Read(p []byte) (int, error) {
 		return n, err
 	}
 	if w.ahead == nil {
-		w.ahead = aheadBuffers.Get().(*[aheadSize]byte)
+		w.ahead = w.buffers.getAhead()
 	}
 	n, err := w.Conn.Read(w.ahead[:])
 	w.noteRead(n)
@@ -102,7 +117,7 @@ func (w *wire) silentFor() time.Duration {
 
 func (w *wire) releaseAhead() {
 	if w.ahead != nil {
-		aheadBuffers.Put(w.ahead)
+		w.buffers.ahead.Put(w.ahead)
 		w.ahead, w.from, w.to = nil, 0, 0
 	}
 }
@@ -121,7 +136,7 @@ func (w *wire) release() error {
 	w.held = false
 	w.flush()
 	if w.out != nil {
-		writeBuffers.Put(w.out)
+		w.buffers.write.Put(w.out)
 		w.out = nil
 	}
 	return w.err
@@ -141,7 +156,7 @@ func (w *wire) Write(p []byte) (int, error) {
 		return w.Conn.Write(p)
 	}
 	if w.out == nil {
-		w.out = writeBuffers.Get().(*[writeSize]byte)
+		w.out = w.buffers.getWrite()
 	}
 	w.n += copy(w.out[w.n:], p)
 	return len(p), nil

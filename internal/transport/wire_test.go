@@ -47,7 +47,7 @@ func securedPair(t *testing.T) (a, b *secured, below [2]*countingConn) {
 	key := credential.NewKey()
 	here, there := newMemoryPair(NewMemory(), memoryAddr{"a", 1}, memoryAddr{"b", 1})
 	below = [2]*countingConn{{Conn: here}, {Conn: there}}
-	wa, wb := newWire(below[0]), newWire(below[1])
+	wa, wb := newWire(below[0], new(buffers)), newWire(below[1], new(buffers))
 	a = newSecured(tls.Server(wa, newCredential(t, key, credential.Server, testID).ServerTLS()), wa, credential.Peer{})
 	b = newSecured(tls.Client(wb, newCredential(t, key, credential.Client, 0).ClientTLS(0)), wb, credential.Peer{})
 	failed := make(chan error, 1)
