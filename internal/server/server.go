@@ -193,7 +193,9 @@ func (s *Server) onEvent(e mesh.Event) {
 		s.log.Info("a server left", facts...)
 	}
 	s.pool.Drop(e.Member.ID)
-	s.listener.Drop(e.Member.ID)
+	if !e.Restarted {
+		s.listener.Drop(e.Member.ID)
+	}
 }
 
 // onTaken ends a server whose identity is in use elsewhere.
