@@ -62,13 +62,15 @@ func newWire(t testing.TB, net transport.Network, addr string, cfg Config) *wire
 }
 
 // dial returns a new connection of a client.
-func (w *wire) dial() *transport.Conn {
+func (w *wire) dial() *transport.Conn { return w.dialFrom(w.net) }
+
+func (w *wire) dialFrom(net transport.Network) *transport.Conn {
 	w.Helper()
 	cred, err := credential.New(w.key, credential.Client, 0)
 	if err != nil {
 		w.Fatal(err)
 	}
-	d := transport.Dialer{Cred: cred, Network: w.net, Codec: rpc.Codec()}
+	d := transport.Dialer{Cred: cred, Network: net, Codec: rpc.Codec()}
 	conn, err := d.Dial(context.Background(), w.addr, self)
 	if err != nil {
 		w.Fatal(err)
