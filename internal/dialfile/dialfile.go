@@ -137,7 +137,12 @@ func read(path string) (u circuit.URL, started time.Time, ok bool) {
 	}
 	defer f.Close()
 	if syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil {
-		os.Remove(path) // nobody holds it: the server was killed
+		// Nobody holds it: the server was killed. Its successor may just have
+		// put its own file there.
+		ours, err := f.Stat()
+		if there, thereErr := os.Lstat(path); err == nil && thereErr == nil && os.SameFile(ours, there) {
+			os.Remove(path)
+		}
 		return u, started, false
 	}
 	info, err := f.Stat()
