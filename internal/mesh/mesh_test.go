@@ -379,6 +379,39 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestReplaced starts a server again elsewhere, while the others have not
+// noticed that its host lost power.
+func TestReplaced(t *testing.T) {
+	inBubble(t, 4, func(t *testing.T, c *cluster) {
+		old, rest := c.nodes[1], []*node{c.nodes[0], c.nodes[2], c.nodes[3]}
+		for _, i := range []int{0, 2, 3} {
+			c.memory.Cut(host(1), host(i))
+		}
+		old.stop()
+		c.nodes[1] = c.start(9, spec{id: old.id, incarnation: old.incarnation + 1})
+		c.nodes[1].Seed(rest[0].addr, 0)
+		await(t, 10*time.Second, c.nodes...)
+		linked(t, 10*time.Second, c.nodes...)
+		restarted := 0
+		for _, n := range rest {
+			if s := n.story(old.id); s != "JFJ" {
+				t.Errorf("%v was told %q", n.id, s)
+			}
+			for _, e := range n.events {
+				if e.Restarted {
+					restarted++
+				}
+			}
+		}
+		if restarted == 0 {
+			t.Error("nobody was told that the server restarted")
+		}
+		for _, i := range []int{0, 2, 3} {
+			c.memory.Heal(host(1), host(i))
+		}
+	})
+}
+
 func TestCloneIsRefused(t *testing.T) {
 	inBubble(t, 3, func(t *testing.T, c *cluster) {
 		clone := c.start(9, spec{id: c.nodes[1].id})
