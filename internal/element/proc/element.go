@@ -118,8 +118,8 @@ func (p *Proc) begin() {
 // await waits for the end of the process, and does what is to be done then.
 func (p *Proc) await() {
 	p.exit = p.child.Wait()
-	close(p.ended)
 	p.stdin.close() // if a child of the process has it still, it gets no more
+	close(p.ended)
 	p.mu.Lock()
 	abandoned := p.abandoned
 	p.mu.Unlock()

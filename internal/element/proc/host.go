@@ -48,7 +48,7 @@ type Exit struct {
 	Status  syscall.WaitStatus
 	At      time.Time
 	CPUTime time.Duration // user and system time, of children waited for as well
-	MaxRSS  circuit.Size  // peak resident memory
+	MaxRSS  circuit.Size  // peak resident memory; on Linux at least that of the program that started it
 }
 
 // exitOf puts what the system says of an ended process together.

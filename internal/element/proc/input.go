@@ -103,13 +103,12 @@ func (in *input) write(ctx context.Context, data mem.BufferSlice) (int, error) {
 		defer close(cut)
 		_ = pipe.SetWriteDeadline(time.Unix(1, 0)) // fails only once closed
 	})
-	total, err := writeAll(pipe, data)
+	total, err := in.copy(pipe, data)
 	if !stop() {
 		<-cut
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.written += uint64(total)
 	switch {
 	case in.pipe == nil && err != nil:
 		return total, errInputClosed // it ended meanwhile
@@ -126,10 +125,14 @@ func (in *input) write(ctx context.Context, data mem.BufferSlice) (int, error) {
 	return total, nil
 }
 
-func writeAll(pipe *os.File, data mem.BufferSlice) (total int, err error) {
+// copy writes data to the pipe, and counts as it goes on.
+func (in *input) copy(pipe *os.File, data mem.BufferSlice) (total int, err error) {
 	for _, b := range data {
 		n, err := pipe.Write(b.ReadOnlyData())
 		total += n
+		in.mu.Lock()
+		in.written += uint64(n)
+		in.mu.Unlock()
 		if err != nil {
 			return total, err
 		}

@@ -91,7 +91,7 @@ func TestLocalStartFailures(t *testing.T) {
 }
 
 // openFiles counts this program's descriptors.
-func openFiles(t *testing.T) int {
+func openFiles(t testing.TB) int {
 	dir, err := os.ReadDir("/dev/fd")
 	if err != nil {
 		t.Fatal(err)
