@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"syscall"
@@ -116,7 +117,15 @@ type output struct {
 // errOutput wraps a failure to write standard output.
 type errOutput struct{ err error }
 
-func (e *errOutput) Error() string { return "cannot write standard output: " + plainError(e.err) }
+func (e *errOutput) Error() string {
+	err := e.err
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	return "cannot write standard output: " + plainError(err)
+}
+
 func (e *errOutput) Unwrap() error { return e.err }
 
 // Write writes to standard output. After a failure all further writes fail.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -64,17 +65,19 @@ func (t *tour) startServer(ctx context.Context, args ...string) (*demoServer, er
 }
 
 // environ is the environment of the servers: the user's own circuits are not
-// seen in it, nor is the tour in theirs, unless it is to stay.
+// seen in it. Unless the tour's is to stay, it is not seen by the user's
+// commands either, and all its files are the tour's.
 func (t *tour) environ() []string {
+	own := []string{"CIRCUIT", "CIRCUIT_KEY"}
 	env := []string{}
+	if !t.keep {
+		own = append(own, "XDG_RUNTIME_DIR", "TMPDIR")
+		env = append(env, "XDG_RUNTIME_DIR="+t.dir, "TMPDIR="+t.dir)
+	}
 	for _, e := range t.app.env.Environ {
-		name, _, _ := strings.Cut(e, "=")
-		if name != "CIRCUIT" && name != "CIRCUIT_KEY" && (name != "XDG_RUNTIME_DIR" || t.keep) {
+		if name, _, _ := strings.Cut(e, "="); !slices.Contains(own, name) {
 			env = append(env, e)
 		}
-	}
-	if !t.keep {
-		env = append(env, "XDG_RUNTIME_DIR="+t.dir)
 	}
 	return env
 }

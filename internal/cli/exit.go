@@ -140,10 +140,13 @@ func unknownCommand(root *cobra.Command, name string) error {
 // plainError returns what err says, in words that people who don't know Go
 // understand.
 func plainError(err error) string {
+	var out *errOutput
 	var path *fs.PathError
 	var call *os.SyscallError
 	var errno syscall.Errno
 	switch {
+	case errors.As(err, &out):
+		return out.Error()
 	case errors.As(err, new(*client.Error)):
 		return err.Error()
 	case errors.As(err, &path):

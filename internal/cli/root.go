@@ -199,14 +199,23 @@ func (a *app) withTimeout(ctx context.Context) (context.Context, context.CancelF
 	return context.WithTimeoutCause(ctx, limit, &gaveUp{limit})
 }
 
-// overdue makes err say that --timeout passed, if it is what ctx's end did.
+// overdue makes err say that --timeout passed, if that is what happened.
 func overdue(ctx context.Context, err error) error {
+	if client.KindOf(err) != client.ErrTimeout {
+		return err
+	}
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < clockGrain {
+		<-ctx.Done() // servers know the deadline, and their timers may be ahead of ours
+	}
 	var late *gaveUp
-	if errors.As(context.Cause(ctx), &late) && client.KindOf(err) == client.ErrTimeout {
+	if errors.As(context.Cause(ctx), &late) {
 		return &client.Error{Kind: client.ErrTimeout, Err: late}
 	}
 	return err
 }
+
+// clockGrain is how much earlier than a deadline a server may notice it.
+const clockGrain = 50 * time.Millisecond
 
 // gaveUp is the cause of a context that --timeout ended.
 type gaveUp struct{ after time.Duration }
