@@ -130,16 +130,16 @@ func (s subject) invalid(text string) error {
 // fill returns once there are bytes of the message, or with io.EOF at its end.
 func (m *Message) fill() error {
 	r := m.r
-	for m.left == 0 || m.err != nil || m.closed {
+	for m.left == 0 || m.err != nil || m.closed || r.current != m {
 		switch {
+		case r.current != m:
+			return r.s.invalid("this message is over: its receiver went on to the next")
 		case m.closed:
 			return circuit.At(r.s.op, r.s.path.String(), circuit.Errorf(circuit.Closed, "this message is closed"))
 		case m.err != nil:
 			return m.err
 		case m.ended:
 			return io.EOF
-		case r.current != m:
-			return r.s.invalid("this message is over: its receiver went on to the next")
 		}
 		f, err := r.frame(false)
 		if err != nil {

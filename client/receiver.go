@@ -252,7 +252,7 @@ func (r *Receiver) confirm(n uint64) error {
 		r.request(0)
 		var f rpc.Frame
 		if err := r.receive(&f); err != nil {
-			r.fail(err)
+			r.fail(rpc.Read(err))
 			return r.unconfirmed(err)
 		}
 		if f.Message == 0 {
