@@ -19,8 +19,9 @@ const (
 	// before it is asked for a sign of life, and how long that may take.
 	silentTime = 3 * time.Second
 	// A server under attack may drop an honest handshake; it is tried again.
-	handshakeTries = 5
-	tryAgainAfter  = 50 * time.Millisecond
+	handshakeTries = 8
+	tryAgainAfter  = 50 * time.Millisecond // doubled each time, up to
+	tryAgainMost   = 400 * time.Millisecond
 )
 
 // Dialer makes connections. Its fields are not changed, nor is it copied, once
@@ -69,7 +70,7 @@ func (d *Dialer) session(ctx context.Context, addr string, want circuit.ServerID
 		if try == handshakeTries || !cutOff(err) || !pauseFor(ctx, pause) {
 			return nil, dialError(caller, addr, true, err)
 		}
-		pause *= 2
+		pause = min(2*pause, tryAgainMost)
 	}
 }
 

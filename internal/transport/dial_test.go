@@ -73,26 +73,27 @@ func TestDialStrangers(t *testing.T) {
 		"hangs soon": func(net.Conn) {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				for {
-					c, err := l.Accept()
-					if err != nil {
-						return
-					}
-					serve(c)
-					c.Close()
+			synctest.Test(t, func(t *testing.T) {
+				m := NewMemory()
+				l, err := m.Host("s").Listen("s:11022")
+				if err != nil {
+					t.Fatal(err)
 				}
-			}()
-			defer func() { l.Close(); <-done }()
-			d := &Dialer{Cred: newCredential(t, credential.NewKey(), credential.Client, 0), Codec: rpc.Codec()}
-			_, err = d.Dial(t.Context(), l.Addr().String(), 0)
-			checkDialError(t, err, circuit.Unreachable, l.Addr().String(), "not a circuit server")
+				defer l.Close()
+				go func() {
+					for {
+						c, err := l.Accept()
+						if err != nil {
+							return
+						}
+						serve(c)
+						c.Close()
+					}
+				}()
+				d := &Dialer{Cred: newCredential(t, credential.NewKey(), credential.Client, 0), Network: m.Host("c"), Codec: rpc.Codec()}
+				_, err = d.Dial(t.Context(), "s:11022", 0)
+				checkDialError(t, err, circuit.Unreachable, "s:11022", "not a circuit server")
+			})
 		})
 	}
 }

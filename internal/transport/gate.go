@@ -10,25 +10,39 @@ import (
 // gate bounds what connections may use before they are authenticated: how many
 // there are, and how many of them compute at once.
 //
-// At the bound the oldest goes, for an honest dialler speaks at once and is
-// through in milliseconds, so that the oldest are those who have nothing to
-// say. One source may hold half of the places: it then loses its own oldest,
-// and those of others are safe from it.
+// At the bound the oldest goes of those who have not said anything that makes
+// sense, and if there are none, the oldest of all. An honest dialler speaks at
+// once and is through in milliseconds. One source may hold half of the places:
+// it then loses its own, and those of others are safe from it.
 //
 // Turns to compute go round the sources, and within a source in order; but who
 // had a turn before, and so is nearly through, comes first.
 type gate struct {
 	most    int // guests
 	mu      sync.Mutex
-	guests  list.List // of *guest, oldest first
+	guests  byAge
 	sources map[string]*source
 	turns   int       // left
 	waiting list.List // of *source, those with somebody waiting, next first
 }
 
+// byAge are guests, oldest first: those who have not sent a hello yet, and those
+// who have.
+type byAge struct{ mute, heard list.List }
+
+func (b *byAge) len() int { return b.mute.Len() + b.heard.Len() }
+
+// first returns who goes first.
+func (b *byAge) first() *guest {
+	if e := b.mute.Front(); e != nil {
+		return e.Value.(*guest)
+	}
+	return b.heard.Front().Value.(*guest)
+}
+
 type source struct {
 	name    string
-	guests  list.List // of *guest, oldest first
+	guests  byAge
 	waiting list.List // of *guest, next first
 	inLine  *list.Element
 }
@@ -41,6 +55,7 @@ type guest struct {
 	// The rest is guarded by gate.mu.
 	inAll, inSource, inWaiting *list.Element
 	gone                       bool
+	heard                      bool          // has sent a hello
 	turn                       bool          // holds a turn
 	begun                      bool          // had a turn before
 	called                     chan struct{} // of capacity 1; receives when waiting ends
@@ -78,13 +93,12 @@ func (g *gate) enter(c net.Conn) *guest {
 	}
 	x := &guest{gate: g, conn: c, source: s, called: make(chan struct{}, 1)}
 	var victim *guest
-	if s.guests.Len() >= max(1, g.most/2) {
-		victim = s.guests.Front().Value.(*guest)
-	} else if g.guests.Len() >= g.most {
-		victim = g.guests.Front().Value.(*guest)
+	if s.guests.len() >= max(1, g.most/2) {
+		victim = s.guests.first()
+	} else if g.guests.len() >= g.most {
+		victim = g.guests.first()
 	}
-	x.inAll = g.guests.PushBack(x)
-	x.inSource = s.guests.PushBack(x)
+	x.inAll, x.inSource = g.guests.mute.PushBack(x), s.guests.mute.PushBack(x)
 	if victim != nil {
 		g.remove(victim)
 	}
@@ -95,12 +109,12 @@ func (g *gate) enter(c net.Conn) *guest {
 	return x
 }
 
-// dropOldest closes the n oldest guests.
+// dropOldest closes n guests, those first who have to go first.
 func (g *gate) dropOldest(n int) {
 	var victims []*guest
 	g.mu.Lock()
-	for ; n > 0 && g.guests.Len() > 0; n-- {
-		x := g.guests.Front().Value.(*guest)
+	for ; n > 0 && g.guests.len() > 0; n-- {
+		x := g.guests.first()
 		g.remove(x)
 		victims = append(victims, x)
 	}
@@ -116,8 +130,7 @@ func (g *gate) remove(x *guest) {
 		return
 	}
 	x.gone = true
-	g.guests.Remove(x.inAll)
-	x.source.guests.Remove(x.inSource)
+	g.unlist(x)
 	if x.inWaiting != nil {
 		g.unwait(x)
 		x.called <- struct{}{}
@@ -127,9 +140,32 @@ func (g *gate) remove(x *guest) {
 		g.turns++
 		g.grant()
 	}
-	if x.source.guests.Len() == 0 {
+	if x.source.guests.len() == 0 {
 		delete(g.sources, x.source.name)
 	}
+}
+
+func (g *gate) unlist(x *guest) {
+	if x.heard {
+		g.guests.heard.Remove(x.inAll)
+		x.source.guests.heard.Remove(x.inSource)
+	} else {
+		g.guests.mute.Remove(x.inAll)
+		x.source.guests.mute.Remove(x.inSource)
+	}
+}
+
+// spoke notes that the guest has sent a hello.
+func (x *guest) spoke() {
+	g := x.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if x.gone || x.heard {
+		return
+	}
+	g.unlist(x)
+	x.heard = true
+	x.inAll, x.inSource = g.guests.heard.PushBack(x), x.source.guests.heard.PushBack(x)
 }
 
 // leave ends a guest's stay, whether it is now authenticated or refused. It

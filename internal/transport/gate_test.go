@@ -36,6 +36,29 @@ func TestGateDropsTheOldest(t *testing.T) {
 	}
 }
 
+func TestGateDropsTheMuteFirst(t *testing.T) {
+	g := newGate(8, 1)
+	honest := from("x")
+	g.enter(honest).spoke()
+	for range 100 {
+		g.enter(from("x"))
+	}
+	for i := range 100 {
+		g.enter(from(fmt.Sprint(i)))
+	}
+	if honest.closed {
+		t.Error("mute connections closed one that had spoken")
+	}
+	talkers := make([]*fakeConn, 4)
+	for i := range talkers {
+		talkers[i] = from("x")
+		g.enter(talkers[i]).spoke()
+	}
+	if !honest.closed || talkers[0].closed {
+		t.Error("among those who have spoken, the oldest does not go first")
+	}
+}
+
 func TestGateSparesOtherSources(t *testing.T) {
 	g := newGate(8, 1)
 	honest := from("honest")
@@ -116,18 +139,21 @@ func TestGateModel(t *testing.T) {
 		var inside []*guest
 		check := func() {
 			held, all := 0, 0
-			for x := g.guests.Front(); x != nil; x = x.Next() {
-				if x.Value.(*guest).turn {
+			for _, x := range inside {
+				if x.turn {
 					held++
+				}
+				if x.gone && x.turn {
+					t.Fatal("a guest that is gone has a turn")
 				}
 			}
 			for name, s := range g.sources {
-				if all += s.guests.Len(); s.guests.Len() == 0 || s.guests.Len() > max(1, most/2) && most > 1 {
-					t.Fatalf("source %s has %d of %d guests", name, s.guests.Len(), most)
+				if all += s.guests.len(); s.guests.len() == 0 || s.guests.len() > max(1, most/2) && most > 1 {
+					t.Fatalf("source %s has %d of %d guests", name, s.guests.len(), most)
 				}
 			}
-			if all != g.guests.Len() || all > most || held+g.turns != turns {
-				t.Fatalf("%d and %d guests of %d, %d turns held and %d left of %d", all, g.guests.Len(), most, held, g.turns, turns)
+			if all != g.guests.len() || all > most || held+g.turns != turns {
+				t.Fatalf("%d and %d guests of %d, %d turns held and %d left of %d", all, g.guests.len(), most, held, g.turns, turns)
 			}
 		}
 		pick := func(t *rapid.T) *guest {
@@ -151,13 +177,14 @@ func TestGateModel(t *testing.T) {
 				}
 				pick(t).resume()
 			},
+			"spoke": func(t *rapid.T) { pick(t).spoke() },
 			"yield": func(t *rapid.T) { pick(t).yield() },
 			"":      func(t *rapid.T) { check() },
 		})
 		for _, x := range inside {
 			x.leave()
 		}
-		if g.guests.Len() != 0 || len(g.sources) != 0 || g.waiting.Len() != 0 || g.turns != turns {
+		if g.guests.len() != 0 || len(g.sources) != 0 || g.waiting.Len() != 0 || g.turns != turns {
 			t.Fatal("something is left over")
 		}
 	})

@@ -197,6 +197,7 @@ func (l *Listener) authenticate(x *guest) (*secured, error) {
 	if err := awaitHello(w); err != nil {
 		return nil, err
 	}
+	x.spoke()
 	w.turns = x
 	x.resume()
 	defer x.yield()

@@ -144,7 +144,7 @@ func TestAttackersAreRefused(t *testing.T) {
 					t.Errorf("it took %v", took)
 				}
 				synctest.Wait()
-				if n := s.gate.guests.Len(); n != 0 {
+				if n := s.gate.guests.len(); n != 0 {
 					t.Errorf("%d guests are left", n)
 				}
 			})
