@@ -85,6 +85,7 @@ type Machine struct {
 
 	slot      time.Time   // when the last of the promised pulses is due
 	lateUntil time.Time   // until then this server doubts itself
+	muteSince time.Time   // since when it has heard less than half of those it observes
 	refuteAt  time.Time   // when a refutation that is held back is due; zero: none
 	refute    uint64      // the incarnation that it refutes
 	deaths    []time.Time // when this server refuted its death, lately

@@ -188,14 +188,15 @@ func (m *Machine) learnSelf(e entry) {
 }
 
 // refuteLater refutes what e says of this server: at once, unless it has come
-// back from the dead too often.
+// back from the dead too often. Whoever was late and hears of a suspicion will
+// hear of its death next, so that counts as one.
 func (m *Machine) refuteLater(e entry) {
 	m.refute = max(m.refute, e.Incarnation)
 	if !m.refuteAt.IsZero() {
 		return
 	}
 	m.refuteAt = m.now
-	if e.State != StateDead {
+	if e.State == StateSuspect && !m.now.Before(m.lateUntil) {
 		return
 	}
 	m.deaths = slices.DeleteFunc(m.deaths, func(t time.Time) bool { return m.now.Sub(t) > flapWindow })

@@ -42,8 +42,9 @@ func (m *Machine) find(s *member, v verdict) {
 	if !first || v != silent {
 		return
 	}
+	mute := m.isMute()
 	for _, o := range m.ring { // others may have gone with it
-		if o.watched && m.now.Sub(o.heard) > lookAround {
+		if (o.watched || mute) && o != m.self && m.now.Sub(o.heard) > lookAround {
 			m.check(o)
 		}
 	}
@@ -158,9 +159,18 @@ func (m *Machine) tally(s *member) (turn int, agreed, sure bool) {
 	return turn, yes >= need, goneVotes >= need
 }
 
-// patience is how long a suspect has to refute. Who hears less than half of
-// those that it observes has reason to doubt itself.
+// patience is how long a suspect has to refute. Who has not heard most of those
+// that it observes for a while has reason to doubt itself first.
 func (m *Machine) patience() time.Duration {
+	if m.muteSince.IsZero() {
+		return refuteTime
+	}
+	return max(refuteTime, doubtTime-m.now.Sub(m.muteSince))
+}
+
+// isMute reports whether this server hears less than half of those that it
+// observes, and misses more than one.
+func (m *Machine) isMute() bool {
 	watched, mute := 0, 0
 	for _, s := range m.ring {
 		if s.watched {
@@ -170,10 +180,7 @@ func (m *Machine) patience() time.Duration {
 			}
 		}
 	}
-	if mute >= 2 && 2*mute > watched {
-		return doubtTime
-	}
-	return refuteTime
+	return mute >= 2 && 2*mute > watched
 }
 
 // unsuspect follows a change of the record of s to e: a new incarnation voids

@@ -83,8 +83,13 @@ func (m *Machine) rewatch() {
 		if s.verdict != none {
 			s.nextWork = m.now // it counts now
 		}
-		if m.linkTo(s.ID) == nil && m.now != s.Since {
-			m.emit(Redial{ID: s.ID})
+		// One that is no newcomer is observed because another went; it may have
+		// gone as well.
+		if m.now.Sub(s.Since) > firstPulse && m.now.Sub(s.heard) > lookAround {
+			m.check(s)
+			if m.linkTo(s.ID) == nil {
+				m.emit(Redial{ID: s.ID})
+			}
 		}
 	}
 }
@@ -102,6 +107,11 @@ func (m *Machine) work() {
 		m.refuteNow()
 	}
 	m.sendPulses()
+	if mute := m.isMute(); !mute {
+		m.muteSince = time.Time{}
+	} else if m.muteSince.IsZero() {
+		m.muteSince = m.now
+	}
 	for _, s := range slices.Clone(m.ring) {
 		if s == m.self || !s.in() {
 			continue

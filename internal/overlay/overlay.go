@@ -112,7 +112,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 	case Seed:
 		m.addSeed(in)
 	case Unseed:
-		m.seeds = slices.DeleteFunc(m.seeds, func(s *seed) bool { return s.address == in.Address })
+		m.seeds = slices.DeleteFunc(m.seeds, func(s *seed) bool { return s.address == in.Address && !s.want.Keep })
 	case LinkUp:
 		m.linkUp(in)
 	case LinkDown:

@@ -52,6 +52,8 @@ func (s *Sim) push(e *end, p packet) {
 	if s.tampered(e, &p) {
 		return
 	}
+	s.packets++
+	s.bytes += len(p.data)
 	p.at = s.now.Add(s.delay())
 	if n := len(e.out); n > 0 && e.out[n-1].at.After(p.at) {
 		p.at = e.out[n-1].at

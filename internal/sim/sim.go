@@ -8,7 +8,6 @@ package sim
 import (
 	"container/heap"
 	"encoding/binary"
-	"fmt"
 	"hash"
 	"hash/fnv"
 	"math/rand/v2"
@@ -45,6 +44,8 @@ type Sim struct {
 	log     []Entry
 	changes int // counts what can change the answers of Settled and Meshed
 	conns   uint64
+	packets int // sent
+	bytes   int // in them
 	check   *checker
 	tamper  *tamper // tests of the checkers only
 }
@@ -58,16 +59,17 @@ type Entry struct {
 	Failed bool // it did not say so itself
 }
 
-// String returns the entry as scripts print it.
-func (e Entry) String() string {
-	what := "joined"
-	if !e.Joined {
-		what = "left"
-		if e.Failed {
-			what = "failed"
-		}
+// Verb says what became of the server, in a word.
+func (e Entry) Verb() string {
+	switch {
+	case e.Joined:
+		return "joined"
+	case e.About == e.By:
+		return "refused, for its ID is another's"
+	case e.Failed:
+		return "failed"
 	}
-	return fmt.Sprintf("%8.3fs %s: %s %s", e.At.Seconds(), e.By.Name, e.About.Name, what)
+	return "left"
 }
 
 type event struct {

@@ -1,0 +1,297 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+)
+
+// TestScripts runs the stories in testdata. The commands are:
+//
+//	world [seed=N] [delay=D] [stall=F]    a world without servers
+//	servers N                             N servers, s1 to sN, that do not run yet
+//	clone S                               a server with a copy of S's data directory, at another address
+//	start S... [join=S,...]               start processes; join names their seeds
+//	join S T                              circuit join: S's circuit with T's
+//	leave, crash, vanish, freeze, thaw S...
+//	cut S T / mend S T                    what S sends does not reach T
+//	forget S                              lose the incarnation that S keeps
+//	partition S,S S,S ... / heal
+//	run D                                 let D pass, and print what was said, by whom, and how soon
+//	settle D                              let time pass until all is well, D at most
+//	views                                 whom each server knows
+//
+// A server may be written as a range, s2-s5. Times are rounded up to one of a
+// few, so that a story outlives small changes.
+func TestScripts(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		w := &world{Sim: New(Config{Seed: 1})}
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			out, err := w.command(d)
+			if err != nil {
+				d.Fatalf(t, "%v", err)
+			}
+			for _, err := range w.Failures() {
+				d.Fatalf(t, "%v", err)
+			}
+			return out
+		})
+	})
+}
+
+type world struct {
+	*Sim
+	said int // entries of the log that were printed
+}
+
+func (w *world) command(d *datadriven.TestData) (string, error) {
+	var args []string
+	for _, a := range d.CmdArgs {
+		if len(a.Vals) == 0 {
+			args = append(args, a.Key)
+		}
+	}
+	switch d.Cmd {
+	case "world":
+		return "", w.begin(d)
+	case "run", "settle":
+		return w.pass(d.Cmd, args)
+	case "servers":
+		var n int
+		fmt.Sscan(args[0], &n)
+		for range n {
+			w.Add()
+		}
+		return "", nil
+	case "partition":
+		var groups [][]*Server
+		for _, a := range args {
+			groups = append(groups, w.find(strings.Split(a, ",")...))
+		}
+		w.Partition(groups...)
+		return "", nil
+	case "heal":
+		w.Heal()
+		return "", nil
+	case "views":
+		return w.views(), nil
+	}
+	return "", w.act(d, w.find(args...))
+}
+
+func (w *world) begin(d *datadriven.TestData) error {
+	var cfg Config
+	var delay string
+	cfg.Seed = 1
+	d.MaybeScanArgs(nil, "seed", &cfg.Seed)
+	if d.MaybeScanArgs(nil, "delay", &delay) {
+		var err error
+		if cfg.Delay, err = time.ParseDuration(delay); err != nil {
+			return err
+		}
+		cfg.Jitter = cfg.Delay / 10
+	}
+	w.Sim, w.said = New(cfg), 0
+	return nil
+}
+
+// act does to servers what a command says.
+func (w *world) act(d *datadriven.TestData, hs []*Server) error {
+	if len(hs) == 0 {
+		return fmt.Errorf("no such server")
+	}
+	switch d.Cmd {
+	case "clone":
+		w.AddAs(hs[0].ID, fmt.Sprintf("10.0.9.%d:11022", hs[0].index)).incarnation = hs[0].incarnation
+	case "join":
+		w.Join(hs[0], hs[1].Address)
+	case "forget":
+		hs[0].incarnation = 0
+	case "cut":
+		w.Cut(hs[0], hs[1])
+	case "mend":
+		w.Mend(hs[0], hs[1])
+	case "start":
+		var seeds []string
+		for _, a := range d.CmdArgs {
+			if a.Key == "join" {
+				for _, h := range w.find(a.Vals...) {
+					seeds = append(seeds, h.Address)
+				}
+			}
+		}
+		for _, h := range hs {
+			w.Start(h, seeds...)
+		}
+	case "leave", "crash", "vanish", "freeze", "thaw":
+		do := map[string]func(*Server){"leave": w.Leave, "crash": w.Crash, "vanish": w.Vanish, "freeze": w.Freeze, "thaw": w.Thaw}[d.Cmd]
+		for _, h := range hs {
+			do(h)
+		}
+	default:
+		return fmt.Errorf("unknown command %q", d.Cmd)
+	}
+	return nil
+}
+
+// find returns the servers that names stand for.
+func (w *world) find(names ...string) []*Server {
+	var hs []*Server
+	for _, name := range names {
+		var lo, hi int
+		if n, _ := fmt.Sscanf(name, "s%d-s%d", &lo, &hi); n == 1 {
+			hi = lo
+		}
+		for _, h := range w.Servers() {
+			if h.index >= lo && h.index <= hi {
+				hs = append(hs, h)
+			}
+		}
+	}
+	return hs
+}
+
+// pass lets time pass and tells what was said.
+func (w *world) pass(cmd string, args []string) (string, error) {
+	d, err := time.ParseDuration(args[0])
+	if err != nil {
+		return "", err
+	}
+	began := w.Now()
+	end := ""
+	if cmd == "run" {
+		w.Run(d)
+	} else {
+		well := func() bool { return w.Settled() == nil && w.Meshed() == nil }
+		if !w.RunUntil(d, well) {
+			return "", fmt.Errorf("not settled after %v: %v; %v", d, w.Settled(), w.Meshed())
+		}
+		end = fmt.Sprintf("settled within %v\n", roundUp(w.Now()-began))
+	}
+	return w.news(began) + end, nil
+}
+
+// piece is what some servers said of some others.
+type piece struct {
+	verb        string
+	about, by   []*Server
+	others      bool // by is all others that run
+	first, last time.Duration
+}
+
+// news tells what was said since it was last told, by whom, and how soon after
+// began.
+func (w *world) news(began time.Duration) string {
+	byServer := make(map[string]*piece)
+	var order []*piece
+	for _, e := range w.Log()[w.said:] {
+		key := e.About.Name + e.Verb()
+		p := byServer[key]
+		if p == nil {
+			p = &piece{verb: e.Verb(), about: []*Server{e.About}, first: e.At}
+			byServer[key] = p
+			order = append(order, p)
+		}
+		p.by = append(p.by, e.By)
+		p.last = e.At
+	}
+	w.said = len(w.Log())
+	slices.SortStableFunc(order, func(a, b *piece) int { return a.about[0].index - b.about[0].index })
+	var lines []string
+	for len(order) > 0 {
+		p := order[0]
+		p.others = w.areOthers(p)
+		order = slices.DeleteFunc(order, func(o *piece) bool {
+			same := o == p || o.verb == p.verb && (p.others && w.areOthers(o) || !p.others && ranges(o.by) == ranges(p.by))
+			if same && o != p {
+				p.about = append(p.about, o.about[0])
+				p.first, p.last = min(p.first, o.first), max(p.last, o.last)
+			}
+			return same
+		})
+		by := ranges(p.by)
+		if p.others {
+			by = "all others"
+		}
+		lines = append(lines, fmt.Sprintf("%s %s: %s, %v to %v\n", ranges(p.about), p.verb, by, roundUp(p.first-began), roundUp(p.last-began)))
+	}
+	return strings.Join(lines, "")
+}
+
+// areOthers reports whether a piece of news about one server was said by all
+// others that run.
+func (w *world) areOthers(p *piece) bool {
+	for _, h := range w.Servers() {
+		if h != p.about[0] && h.proc != nil && !h.proc.frozen && !slices.Contains(p.by, h) {
+			return false
+		}
+	}
+	return len(p.by) > 1 && !slices.Contains(p.by, p.about[0])
+}
+
+// ranges writes servers as briefly as it can.
+func ranges(hs []*Server) string {
+	var n []int
+	for _, h := range hs {
+		n = append(n, h.index)
+	}
+	slices.Sort(n)
+	var parts []string
+	for i := 0; i < len(n); {
+		j := i
+		for j+1 < len(n) && n[j+1] == n[j]+1 {
+			j++
+		}
+		if j > i {
+			parts = append(parts, fmt.Sprintf("s%d-s%d", n[i], n[j]))
+		} else {
+			parts = append(parts, fmt.Sprintf("s%d", n[i]))
+		}
+		i = j + 1
+	}
+	return strings.Join(parts, " ")
+}
+
+func roundUp(d time.Duration) time.Duration {
+	for unit := time.Millisecond; ; unit *= 10 {
+		for _, n := range []time.Duration{1, 2, 5} {
+			if d <= n*unit {
+				return n * unit
+			}
+		}
+		if unit == time.Second {
+			return d.Truncate(time.Second) + time.Second
+		}
+		if unit == 100*time.Millisecond {
+			for s := time.Second; s <= 10*time.Second; s += time.Second {
+				if d <= s {
+					return s
+				}
+			}
+			return d.Truncate(10*time.Second) + 10*time.Second
+		}
+	}
+}
+
+func (w *world) views() string {
+	var b strings.Builder
+	for _, h := range w.Servers() {
+		if h.proc == nil {
+			continue
+		}
+		var known []*Server
+		for _, r := range h.proc.mem.Members() {
+			for _, o := range w.Servers() {
+				if o.ID == r.ID && o.Address == r.Address {
+					known = append(known, o)
+				}
+			}
+		}
+		fmt.Fprintf(&b, "%s: %s\n", h.Name, ranges(known))
+	}
+	return b.String()
+}
