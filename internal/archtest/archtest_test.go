@@ -1,9 +1,11 @@
 package archtest
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -20,6 +22,41 @@ func TestHouse(t *testing.T) {
 	}
 	for _, f := range Check(m) {
 		t.Error(f)
+	}
+	for _, r := range house {
+		if !strings.Contains(r.path, "*") && m.find(r.path) == nil {
+			t.Errorf("%s is in the layer table and not in the module; remove it from internal/archtest/table.go and docs/architecture.md", title(r.path))
+		}
+	}
+}
+
+// TestPicture compares the layer table of the documentation with the one here.
+func TestPicture(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawn := map[string]bool{}
+	for line := range strings.Lines(string(doc)) {
+		cells := strings.Split(line, "|")
+		if layer, err := strconv.Atoi(strings.TrimSpace(cells[min(1, len(cells)-1)])); err == nil {
+			name := strings.Trim(strings.Fields(cells[2])[0], "`")
+			drawn[fmt.Sprint(layer, " ", strings.Replace(name, "...", "*", 1))] = true
+		}
+	}
+	for _, r := range house {
+		name := r.path
+		if name == "" {
+			name = "circuit"
+		}
+		if line := fmt.Sprint(r.layer, " ", name); !drawn[line] {
+			t.Errorf("docs/architecture.md does not draw %s on layer %d", name, r.layer)
+		} else {
+			delete(drawn, line)
+		}
+	}
+	for line := range drawn {
+		t.Errorf("docs/architecture.md draws %q, which internal/archtest/table.go does not have", line)
 	}
 }
 

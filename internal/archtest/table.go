@@ -42,7 +42,6 @@ var house = []room{
 
 	{path: "internal/cli", layer: 6},
 	{path: "client/tutorial/*", layer: 6},
-	{path: "examples/*", layer: 6},
 
 	{path: "cmd/circuit", layer: 7},
 
