@@ -30,6 +30,9 @@ func pipe() (r, w int, err error) {
 	return fds[0], fds[1], nil
 }
 
+// widen does nothing: the system widens pipes by itself.
+func widen(int) {}
+
 func pidfdWorks() bool { return false }
 
 func (c *localChild) awaitPidfd() func() Exit { panic("there are no pidfds on this system") }

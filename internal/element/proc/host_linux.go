@@ -41,6 +41,13 @@ func pidfdWorks() bool {
 	return err == unix.ECHILD // not our child; EINVAL where P_PIDFD is not known
 }
 
+// widePipe is how much the pipe of a process that writes much holds.
+const widePipe = 256 << 10
+
+// widen lets a pipe hold more, so that the process and its reader wait less for
+// each other. The system may refuse; it is but faster so.
+func widen(fd int) { _, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, widePipe) }
+
 // awaitPidfd returns a function that waits for the child: the runtime polls
 // its descriptor, so the goroutine that calls it holds no thread.
 func (c *localChild) awaitPidfd() func() Exit {

@@ -217,18 +217,3 @@ func TestManySleepersNeedNoThreads(t *testing.T) {
 		c.(*localChild).closePipes()
 	}
 }
-
-func BenchmarkLocalRunTrue(b *testing.B) {
-	h := newTestHost(b)
-	for range b.N {
-		run(b, h, circuit.Cmd{Path: "/bin/true"})
-	}
-}
-
-func BenchmarkExecRunTrue(b *testing.B) {
-	for range b.N {
-		if err := exec.Command("/bin/true").Run(); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -35,11 +35,15 @@ func (o *output) copy() {
 	if err != nil {
 		return // the element is over already
 	}
-	for {
+	for widened := false; ; {
 		var n int
 		var fillErr error
 		err := conn.Read(func(fd uintptr) bool {
 			n, fillErr = o.spool.Fill(func(p []byte) (int, error) { return read(int(fd), p) })
+			if n >= pipeSize && !widened {
+				widened = true
+				widen(int(fd))
+			}
 			return fillErr != syscall.EAGAIN
 		})
 		switch {
@@ -58,6 +62,9 @@ func (o *output) copy() {
 		}
 	}
 }
+
+// pipeSize is how much a pipe holds as the system makes it.
+const pipeSize = 64 << 10
 
 // drain throws away what the process writes, if it was abandoned, so that it
 // does not notice.
