@@ -164,7 +164,12 @@ func (o *Output) end() {
 	late := time.AfterFunc(ackTime, o.cancel)
 	defer late.Stop()
 	o.ack()
-	err := o.stream.CloseSend()
+	var err error
+	if o.acked > o.first {
+		err = o.stream.CloseSend()
+	} else {
+		o.cancel() // there is nothing that the server must hear of first
+	}
 	for err == nil {
 		var f rpc.Frame
 		err = o.stream.RecvMsg(&f)
@@ -247,7 +252,10 @@ func (o *Output) broke(err error) error {
 		return circuit.At(o.s.op, o.s.path.String(), circuit.Errorf(circuit.Lost, "the server broke the stream off"))
 	}
 	fate, err := o.s.failure(o.ctx, l, err)
-	if o.stalls++; fate == answered || o.stalls > maxStalls {
+	switch o.stalls++; {
+	case fate == answered, fate == lostBeyond && o.stalls > 1:
+		return circuit.At(o.s.op, o.s.path.String(), err)
+	case o.stalls > maxStalls:
 		return circuit.At(o.s.op, o.s.path.String(), rpc.Read(err))
 	}
 	return nil

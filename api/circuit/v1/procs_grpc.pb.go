@@ -52,9 +52,10 @@ type ProcsClient interface {
 	// process has ended or its input is closed, and something was to be written.
 	Stdin(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Frame, StdinReply], error)
 	// Output follows one output stream of the process. The client first sends
-	// open, then ack as it has used bytes. The server sends Frames with data,
-	// offset and lost, the last with end. Any number of calls read at once, each
-	// from its own place, before and after the process ends.
+	// open, then ack as it has used bytes; to close its side after an ack ends the
+	// call. The server sends Frames with data, offset and lost, the last with end.
+	// Any number of calls read at once, each from its own place, before and after
+	// the process ends.
 	Output(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[OutputRequest, Frame], error)
 }
 
@@ -157,9 +158,10 @@ type ProcsServer interface {
 	// process has ended or its input is closed, and something was to be written.
 	Stdin(grpc.BidiStreamingServer[Frame, StdinReply]) error
 	// Output follows one output stream of the process. The client first sends
-	// open, then ack as it has used bytes. The server sends Frames with data,
-	// offset and lost, the last with end. Any number of calls read at once, each
-	// from its own place, before and after the process ends.
+	// open, then ack as it has used bytes; to close its side after an ack ends the
+	// call. The server sends Frames with data, offset and lost, the last with end.
+	// Any number of calls read at once, each from its own place, before and after
+	// the process ends.
 	Output(grpc.BidiStreamingServer[OutputRequest, Frame]) error
 	mustEmbedUnimplementedProcsServer()
 }

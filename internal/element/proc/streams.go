@@ -115,37 +115,45 @@ func (s *Service) Output(stream outputStream) error {
 	}
 	cursor, done := from.open(first.GetOpen().GetOffset(), !first.GetOpen().GetNoFollow())
 	defer done()
+	ctx, leave := context.WithCancel(stream.Context())
+	defer leave()
 	acked := make(chan struct{}) // closed once the reader has nothing more to say
 	s.calls.Go(func() {          // ends with the call
 		defer close(acked)
-		for {
+		for acks := 0; ; acks++ {
 			req, err := stream.Recv()
+			if err == io.EOF && acks > 0 {
+				leave() // it said how far it came, and wants no more
+			}
 			if err != nil {
 				return
 			}
 			cursor.Ack(req.GetAck())
 		}
 	})
-	offset, err := sendOutput(stream, cursor)
-	if err == io.EOF {
+	offset, err := sendOutput(ctx, stream, cursor)
+	switch {
+	case err == io.EOF:
 		err = s.endOutput(stream, p, offset, acked)
+	case ctx.Err() != nil && stream.Context().Err() == nil:
+		err = nil
 	}
 	return circuit.At(op, path.String(), err)
 }
 
-// sendOutput sends what the cursor gives. It returns where it got to, and
-// io.EOF at the end.
-func sendOutput(stream outputStream, cursor *spool.Cursor) (offset uint64, err error) {
+// sendOutput sends what the cursor gives until ctx ends. It returns where it
+// got to, and io.EOF at the end.
+func sendOutput(ctx context.Context, stream outputStream, cursor *spool.Cursor) (offset uint64, err error) {
 	for {
-		chunk, err := cursor.Next(stream.Context())
+		chunk, err := cursor.Next(ctx)
 		switch {
 		case err == nil:
 		case err == io.EOF:
 			return offset, io.EOF
 		case errors.Is(err, spool.ErrClosed):
 			return offset, circuit.Errorf(circuit.Closed, "the process was scrubbed, and its output with it")
-		case stream.Context().Err() != nil:
-			return offset, stream.Context().Err()
+		case ctx.Err() != nil:
+			return offset, ctx.Err()
 		default:
 			return offset, circuit.Errorf(circuit.Internal, fmt.Sprintf("the kept output cannot be read: %v", err))
 		}
