@@ -22,9 +22,9 @@ const (
 	streamWindow = 1 << 20
 	connWindow   = 8 << 20
 	readBuffer   = 32 << 10
-	maxMessage   = 4 << 20  // bytes of one message
-	maxHeaders   = 64 << 10 // bytes of a call's metadata
-	grpcBuffer   = 128 << 10
+	writeBuffer  = 128 << 10 // lent by gRPC while something is written; what the wire joins
+	maxMessage   = 4 << 20   // bytes of one message
+	maxHeaders   = 64 << 10  // bytes of a call's metadata
 
 	// DefaultMaxStreams is how many calls one connection may have open at
 	// once. Further ones wait at the caller.
@@ -51,8 +51,7 @@ func ServerOptions(role credential.Role, codec encoding.CodecV2) []grpc.ServerOp
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connWindow),
 		grpc.ReadBufferSize(readBuffer),
-		grpc.WriteBufferSize(grpcBuffer),
-		grpc.SharedWriteBuffer(true),
+		grpc.WriteBufferSize(writeBuffer),
 		grpc.MaxConcurrentStreams(DefaultMaxStreams),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
@@ -76,8 +75,7 @@ func dialOptions(codec encoding.CodecV2, dial func(context.Context, string) (net
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithReadBufferSize(readBuffer),
-		grpc.WithWriteBufferSize(grpcBuffer),
-		grpc.WithSharedWriteBuffer(true),
+		grpc.WithWriteBufferSize(writeBuffer),
 		grpc.WithMaxHeaderListSize(maxHeaders),
 		grpc.WithNoProxy(),
 		grpc.WithDisableRetry(),

@@ -3,9 +3,7 @@ package transport
 import (
 	"context"
 	"io"
-	"net"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -191,14 +189,4 @@ func output(t testing.TB, ctx context.Context, c *Conn, chunks uint64) (n int) {
 		n += f.Data.Len()
 		f.Free()
 	}
-}
-
-// rawDial connects without TLS.
-func rawDial(t testing.TB, addr string) net.Conn {
-	t.Helper()
-	c, err := net.DialTimeout("tcp", addr, 10*time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
