@@ -141,7 +141,7 @@ func runFor(ts *testscript.TestScript, limit time.Duration, args []string) (stdo
 	cmd := exec.CommandContext(ctx, lookPath(args[0]), args[1:]...)
 	var out, errs bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = ts.MkAbs("."), &out, &errs, time.Second
-	cmd.Env = scriptEnv(ts)
+	cmd.Env, cmd.SysProcAttr = scriptEnv(ts), endWithTests()
 	err = cmd.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {

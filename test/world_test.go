@@ -100,6 +100,7 @@ func (w *world) launch(name string, args ...string) (*server, error) {
 	defer log.Close()
 	s.cmd = exec.Command(program(), append([]string{"start"}, args...)...)
 	s.cmd.Dir, s.cmd.Env, s.cmd.Stderr = w.dir, w.env, log
+	s.cmd.SysProcAttr = endWithTests()
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -263,34 +264,44 @@ type result struct {
 	took           time.Duration
 }
 
-// client is one run of the program that goes on in the background.
-type client struct {
+// running is one run of the program that goes on in the background.
+type running struct {
 	cmd            *exec.Cmd
 	stdout, stderr bytes.Buffer
 	began          time.Time
 	done           chan result
 }
 
-// clientLimit ends runs that hang.
-const clientLimit = 10 * time.Minute
+// runLimit is when runs that hang are ended.
+func runLimit() time.Duration { return time.Duration(size(1, 10)) * time.Minute }
 
 // run runs the program with this standard input and waits for its end.
 func (w *world) run(stdin string, args ...string) result {
-	c, err := w.background(strings.NewReader(stdin), args...)
+	c, err := w.background(strings.NewReader(stdin), nil, args...)
 	if err != nil {
 		return result{stderr: err.Error(), code: -1}
 	}
 	return c.wait()
 }
 
-// background runs the program. A nil stdin is empty.
-func (w *world) background(stdin io.Reader, args ...string) (*client, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), clientLimit)
-	c := &client{began: time.Now(), done: make(chan result, 1)}
+// runInto runs the program with this standard output and waits for its end.
+func (w *world) runInto(t *testing.T, stdout io.Writer, args ...string) result {
+	t.Helper()
+	return w.beginInto(t, nil, stdout, args...).wait()
+}
+
+// background runs the program. A nil stdin is empty, a nil stdout is kept for
+// the result.
+func (w *world) background(stdin io.Reader, stdout io.Writer, args ...string) (*running, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), runLimit())
+	c := &running{began: time.Now(), done: make(chan result, 1)}
+	if stdout == nil {
+		stdout = &c.stdout
+	}
 	c.cmd = exec.CommandContext(ctx, program(), args...)
 	c.cmd.Dir, c.cmd.Env, c.cmd.Stdin = w.dir, w.env, stdin
-	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
-	c.cmd.WaitDelay = time.Second
+	c.cmd.Stdout, c.cmd.Stderr = stdout, &c.stderr
+	c.cmd.SysProcAttr, c.cmd.WaitDelay = endWithTests(), time.Second
 	if err := c.cmd.Start(); err != nil {
 		cancel()
 		return nil, err
@@ -304,24 +315,30 @@ func (w *world) background(stdin io.Reader, args ...string) (*client, error) {
 }
 
 // wait waits for the end of the run.
-func (c *client) wait() result {
+func (c *running) wait() result {
 	r := <-c.done
 	c.done <- r
 	return r
 }
 
 // kill ends the run by KILL and waits for that.
-func (c *client) kill() result {
+func (c *running) kill() result {
 	if err := c.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return result{stderr: err.Error(), code: -1}
 	}
 	return c.wait()
 }
 
-// begin is background for tests.
-func (w *world) begin(t *testing.T, stdin io.Reader, args ...string) *client {
+// begin runs the program in the background; the test's end kills it.
+func (w *world) begin(t *testing.T, stdin io.Reader, args ...string) *running {
 	t.Helper()
-	c, err := w.background(stdin, args...)
+	return w.beginInto(t, stdin, nil, args...)
+}
+
+// beginInto is begin with this standard output.
+func (w *world) beginInto(t *testing.T, stdin io.Reader, stdout io.Writer, args ...string) *running {
+	t.Helper()
+	c, err := w.background(stdin, stdout, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
