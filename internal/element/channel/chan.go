@@ -251,21 +251,20 @@ func (c *Chan) unqueue(m *message) {
 	m.node.remove()
 }
 
-// match gives messages to receivers, and places to messages, as far as there
+// match gives places to messages, and messages to receivers, as far as there
 // are some. Whoever adds a message, a receiver or room calls it.
 func (c *Chan) match() {
-	for c.waiting.n > 0 {
+	for c.place(); c.waiting.n > 0; c.place() {
 		m := c.front.head()
 		if m == nil {
 			m = c.blocked.head()
 		}
 		if m == nil {
-			break
+			return
 		}
 		c.unqueue(m)
 		c.waiting.head().assign(m)
 	}
-	c.place()
 }
 
 // place gives free places to messages in order, as far as memory allows.
@@ -303,9 +302,10 @@ func (c *Chan) nextUnplaced() *message {
 	return c.blocked.head()
 }
 
-// accept accepts m if it is buffered whole.
+// accept accepts m if it is buffered whole, or in a receiver's hands already
+// when it could be.
 func (c *Chan) accept(m *message) {
-	if m.placed && m.ended && m.short() {
+	if m.ended && m.short() && (m.placed || m.to != nil && c.places < c.cap && !c.budget.full()) {
 		c.settle(m, nil)
 	}
 }

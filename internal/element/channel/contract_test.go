@@ -223,23 +223,32 @@ func TestBufferedMessageComesBackOverTheCapacity(t *testing.T) {
 func TestUnbufferedMessageThatComesBackIsBufferedIfThereIsAPlace(t *testing.T) {
 	h := newHot(t, 1)
 	r := h.receiver(1)
-	s := h.sender().send("a")
+	s := h.sender().begin("a")
+	r.has("a...")
+	h.sender().send("b").is(1, accepted) // has the only place
+	s.last("")
 	r.has("a")
-	s.is(1, waits)
 	r.leave()
-	s.is(1, accepted)
-
-	r = h.receiver(1)
-	r.has("a*")
-	r.ack(1)
-	s.send("b").send("c").is(2, accepted)
-	s.is(3, waits)
+	s.is(1, waits)
 	r2, r3 := h.receiver(1), h.receiver(1)
-	r2.has("b")
-	r3.has("c")
-	s.send("d").is(4, accepted)
-	r3.leave()
-	s.is(3, accepted) // since it had a place when "b" was taken
+	r2.has("a*")
+	r3.has("b")
+	s.is(1, waits)
+	r2.leave()
+	s.is(1, accepted)
+}
+
+func TestReceiverThatHangsDoesNotBlockTheSenderOfABufferedMessage(t *testing.T) {
+	h := newHot(t, 1)
+	r := h.receiver(5)
+	s := h.sender().batch("a", "b").begin("c").last("")
+	r.has("a", "b", "c") // and acknowledges nothing
+	for num := range uint64(3) {
+		s.is(num+1, accepted)
+	}
+	h.stat(circuit.ChanStat{Cap: 1, NumSend: 3, BufferedBytes: 3, Receivers: 1})
+	r.leave()
+	h.receiver(3).has("a*", "b*", "c*")
 }
 
 func TestStreamingMessageIsLostWithItsReceiver(t *testing.T) {
@@ -339,7 +348,7 @@ func TestCompleteMessageOutlivesItsSenderOnceBegun(t *testing.T) {
 }
 
 func TestCallEndsOnceAllIsConfirmed(t *testing.T) {
-	h := newHot(t, 1)
+	h := newHot(t, 0)
 	s := h.sender().batch("a", "b")
 	s.s.finish()
 	s.poll()

@@ -17,7 +17,8 @@
 //   - Lost, if its receiver went away, or the channel was scrubbed, while it was
 //     being received: nobody knows what the receiver did with it.
 //
-// A message holds its place, if it has one, until a receiver takes it. With no
+// A message holds its place, if it has one, until a receiver takes it; one that
+// receivers wait for passes through a free place on its way to them. With no
 // places (capacity 0) a send lasts until its receiver acknowledges: rendezvous.
 //
 // Receivers wait in line. A message goes to the first in line that has credit,

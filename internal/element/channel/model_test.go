@@ -82,7 +82,7 @@ func (m *model) unline(r *mRecv) {
 }
 
 func (m *model) settle() {
-	for len(m.line) > 0 && len(m.queue()) > 0 {
+	for m.place(); len(m.line) > 0 && len(m.queue()) > 0; m.place() {
 		x, r := m.queue()[0], m.line[0]
 		m.unline(r)
 		x.to, x.placed = r, false
@@ -90,16 +90,22 @@ func (m *model) settle() {
 		r.credit--
 		m.lineUp(r)
 	}
-	places := 0
+}
+
+func (m *model) places() int {
+	n := 0
 	for _, x := range m.queue() {
 		if x.placed {
-			places++
+			n++
 		}
 	}
+	return n
+}
+
+func (m *model) place() {
 	for _, x := range m.queue() {
-		if !x.placed && places < m.cap {
+		if !x.placed && m.places() < m.cap {
 			x.placed = true
-			places++
 		}
 		if x.placed && x.ended && x.size <= MaxBuffered {
 			m.tell(x, accepted)
@@ -148,6 +154,9 @@ func (m *model) more(s *mSend, text string, end bool) {
 	}
 	if x.to != nil {
 		m.lineUp(x.to)
+		if x.ended && x.size <= MaxBuffered && m.places() < m.cap {
+			m.tell(x, accepted)
+		}
 	}
 	m.settle()
 }

@@ -152,10 +152,8 @@ func (s *sender) piece(f *rpc.Frame) {
 	m.size += uint64(f.Data.Len())
 	m.ended = f.End
 	c.grow(m, func(b *store) { b.add(f.Data) })
-	if m.to != nil {
+	if c.accept(m); m.to != nil {
 		m.to.more(m)
-	} else {
-		c.accept(m)
 	}
 	c.match()
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/mem"
 
 	"github.com/gocircuit/circuit"
@@ -48,6 +50,7 @@ func newWire(t testing.TB, net transport.Network, addr string, cfg Config) *wire
 	g := grpc.NewServer(opts...)
 	circuitv1.RegisterChansServer(g, w.svc)
 	circuitv1.RegisterAnchorsServer(g, anchor.NewService(w.tree))
+	grpc_health_v1.RegisterHealthServer(g, health.NewServer())
 	served := make(chan error, 1)
 	go func() { served <- g.Serve(l.Role(credential.Client)) }()
 	t.Cleanup(func() {
