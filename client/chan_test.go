@@ -52,7 +52,9 @@ func TestSendAndRecv(t *testing.T) {
 			t.Errorf("send: %v", err)
 		}
 	}
-	go func() { _, _ = ch.SendFrom(t.Context(), io.MultiReader(strings.NewReader("in "), strings.NewReader("parts"))) }()
+	go func() {
+		_, _ = ch.SendFrom(t.Context(), io.MultiReader(strings.NewReader("in "), strings.NewReader("parts")))
+	}()
 	if got, err := receive(t.Context(), ch); got != "in parts" || err != nil {
 		t.Errorf("received %q, %v", got, err)
 	}
