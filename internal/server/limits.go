@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gocircuit/circuit"
+	"github.com/gocircuit/circuit/internal/element/channel"
 	"github.com/gocircuit/circuit/internal/transport"
 )
 
@@ -18,6 +19,7 @@ type Limits struct {
 	Spool        int64 // bytes kept of all output streams
 	SpoolMemory  int64 // bytes of those that are kept in memory, the rest being in files
 	ChannelBytes int64 // bytes held for all channels
+	ChannelCalls int64 // sends and receives open at once on one channel
 	Streams      int64 // calls open at once on one connection
 	Connections  int64 // connections open at once, of clients and again of servers
 	Handshakes   int64 // connections not yet authenticated; at the limit the oldest is dropped
@@ -45,6 +47,7 @@ func LimitDocs() []LimitDoc {
 		{"spool", 4 << 30, true, 1 << 20, math.MaxInt64, "output kept of all streams", func(l *Limits) *int64 { return &l.Spool }},
 		{"spool-memory", 16 << 20, true, 1 << 20, math.MaxInt64, "of that, kept in memory; the rest is in files", func(l *Limits) *int64 { return &l.SpoolMemory }},
 		{"channel-bytes", 1 << 30, true, 64 << 10, math.MaxInt64, "held for all channels", func(l *Limits) *int64 { return &l.ChannelBytes }},
+		{"channel-calls", channel.DefaultCalls, false, 2, most, "sends and receives open at once on one channel", func(l *Limits) *int64 { return &l.ChannelCalls }},
 		{"streams", transport.DefaultMaxStreams, false, 16, most, "calls open at once on one connection", func(l *Limits) *int64 { return &l.Streams }},
 		{"connections", 10_000, false, 8, most, "connections open at once, of clients and again of servers", func(l *Limits) *int64 { return &l.Connections }},
 		{"handshakes", 1024, false, 1, most, "connections not yet authenticated; at the limit the oldest is dropped", func(l *Limits) *int64 { return &l.Handshakes }},

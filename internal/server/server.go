@@ -139,7 +139,7 @@ func (s *Server) compose(cred *credential.Credential) error {
 	if s.procs, err = s.newProcs(); err != nil {
 		return err
 	}
-	s.chans = channel.NewService(channel.Config{Tree: s.tree, MaxBytes: limits.ChannelBytes})
+	s.chans = channel.NewService(channel.Config{Tree: s.tree, MaxBytes: limits.ChannelBytes, MaxCalls: int(limits.ChannelCalls)})
 	s.pool = transport.NewPool(&transport.Dialer{Cred: cred, Network: s.cfg.Network, Codec: codec, NoSilenceCheck: true})
 	s.router = router.New(router.Config{Self: s.url.ID, Peer: s.peer})
 	if err := s.startMesh(cred); err != nil {

@@ -166,7 +166,7 @@ func (c *Chan) open() error {
 		return c.closedError()
 	}
 	if len(c.senders)+len(c.receivers) >= c.maxCalls {
-		return circuit.Errorf(circuit.Exhausted, fmt.Sprintf("the channel has its limit of %d sends and receives at once; end some, or raise the limit chan-calls", c.maxCalls))
+		return circuit.Errorf(circuit.Exhausted, fmt.Sprintf("the channel has its limit of %d sends and receives at once; end some, or raise the limit channel-calls", c.maxCalls))
 	}
 	return nil
 }

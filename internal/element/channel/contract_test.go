@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -272,6 +273,41 @@ func TestStreamedMessageIsLostIfItsReceiverGoesBeforeItAcknowledges(t *testing.T
 	r.has("100003 bytes")
 	r.leave()
 	s.is(1, lost)
+}
+
+func TestMessageThatGrowsBeyondTheMarkIsNoLongerHeld(t *testing.T) {
+	h := newHot(t, 0)
+	r := h.receiver(1)
+	s := h.sender().begin("a")
+	r.has("a...")
+	s.more(long[:MaxBuffered])
+	r.has("32769 bytes...")
+	h.stat(circuit.ChanStat{Senders: 1})
+	s.last("end")
+	r.has("32772 bytes")
+	if text := r.got[0].String(); text != "a"+long[:MaxBuffered]+"end" {
+		t.Error("the message arrived with other bytes")
+	}
+	r.leave()
+	s.is(1, lost)
+}
+
+func TestLongMessageThatIsHeldArrivesInParts(t *testing.T) {
+	var all strings.Builder
+	for i := range 100_000 {
+		fmt.Fprint(&all, i)
+	}
+	h := newHot(t, 0)
+	s := h.sender().batch("before", all.String(), "after")
+	for _, mark := range []bool{false, true} {
+		r := h.receiver(3)
+		r.poll()
+		if len(r.got) != 3 || r.got[1].String() != all.String() || r.got[1].redelivered != mark || r.got[2].String() != "after" {
+			t.Errorf("received %d messages, the long one with %d of %d bytes", len(r.got), r.got[1].Len(), all.Len())
+		}
+		r.leave()
+	}
+	s.is(2, waits)
 }
 
 func TestShortIncompleteMessageIsLostWithItsReceiver(t *testing.T) {

@@ -23,10 +23,12 @@ func memWire(t testing.TB, cfg Config) *wire {
 	return newWire(t, transport.NewMemory().Host("server"), "server:1", cfg)
 }
 
-// stat asks for the state of the channel at rel until it is as wanted.
+// until polls the state of a channel, for want of an event, until it is ok.
 func (w *wire) until(c *Chan, what string, ok func(circuit.ChanStat) bool) {
 	w.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(c.Stat()); time.Sleep(time.Millisecond) {
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(20 * time.Second); !ok(c.Stat()); <-poll.C {
 		if time.Now().After(deadline) {
 			w.Fatalf("%s does not come: %+v", what, c.Stat())
 		}
