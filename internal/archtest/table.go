@@ -41,6 +41,7 @@ var house = []room{
 	{path: "client", layer: 5},
 
 	{path: "internal/cli", layer: 6},
+	{path: "client/tutorial/circuittest", layer: 6, test: true},
 	{path: "client/tutorial/*", layer: 6},
 
 	{path: "cmd/circuit", layer: 7},
