@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -77,13 +76,17 @@ func TestRestore(t *testing.T) {
 		if err == nil {
 			continue
 		}
-		if !errors.Is(err, circuit.Lost) || err == io.EOF {
+		if !errors.Is(err, circuit.Lost) || !strings.Contains(err.Error(), fmt.Sprintf("after byte %d ", r.at)) {
 			t.Errorf("the cut output ends with %v", err)
 		}
 		break
 	}
 	if r.at < 1_500_000 || r.at > 3_000_000 || r.lost != 0 {
 		t.Errorf("%d bytes were recovered, %d lost", r.at, r.lost)
+	}
+	again := lost.open(&circuitv1.OutputRequest_Open{Stream: stdout, Offset: r.at})
+	if _, err := again.next(); !errors.Is(err, circuit.Lost) || !strings.Contains(err.Error(), fmt.Sprintf("after byte %d ", r.at)) {
+		t.Errorf("the cut output, read on from %d: %v", r.at, err)
 	}
 	if err := lost.signal("TERM"); !errors.Is(err, circuit.Closed) {
 		t.Errorf("signal to a lost process: %v", err)

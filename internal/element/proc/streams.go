@@ -131,7 +131,7 @@ func (s *Service) Output(stream outputStream) error {
 			cursor.Ack(req.GetAck())
 		}
 	})
-	offset, err := sendOutput(ctx, stream, cursor)
+	offset, err := sendOutput(ctx, stream, cursor, first.GetOpen().GetOffset())
 	switch {
 	case err == io.EOF:
 		err = s.endOutput(stream, p, offset, acked)
@@ -141,9 +141,9 @@ func (s *Service) Output(stream outputStream) error {
 	return circuit.At(op, path.String(), err)
 }
 
-// sendOutput sends what the cursor gives until ctx ends. It returns where it
-// got to, and io.EOF at the end.
-func sendOutput(ctx context.Context, stream outputStream, cursor *spool.Cursor) (offset uint64, err error) {
+// sendOutput sends what the cursor gives, from offset on, until ctx ends. It
+// returns where it got to, and io.EOF at the end.
+func sendOutput(ctx context.Context, stream outputStream, cursor *spool.Cursor, offset uint64) (uint64, error) {
 	for {
 		chunk, err := cursor.Next(ctx)
 		switch {
