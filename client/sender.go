@@ -23,6 +23,7 @@ type Sender struct {
 	s     subject
 	ctx   context.Context
 	ahead uint64
+	done  chan struct{} // closed once nothing more can be sent
 
 	// Set by begin.
 	stream sendStream
@@ -43,6 +44,7 @@ type Sender struct {
 	failed    error  // the first failure
 	stopping  bool   // nothing more will be sent
 	over      error  // how the call ended
+	told      bool   // done is closed
 }
 
 // SenderOption is a setting of a Sender.
@@ -62,7 +64,7 @@ func (c *Chan) Sender(ctx context.Context, opts ...SenderOption) *Sender {
 	for _, o := range opts {
 		o(&cfg)
 	}
-	s := &Sender{s: c.subject("send"), ctx: ctx, ahead: uint64(max(1, cfg.ahead)), next: 1}
+	s := &Sender{s: c.subject("send"), ctx: ctx, ahead: uint64(max(1, cfg.ahead)), done: make(chan struct{}), next: 1}
 	s.changed.L = &s.mu
 	return s
 }
@@ -120,6 +122,7 @@ func (s *Sender) SendFrom(r io.Reader) (int64, error) {
 
 	s.mu.Lock()
 	s.writing = false
+	before := s.failed // what made r fail, perhaps: it may heed Done
 	s.changed.Broadcast()
 	s.mu.Unlock()
 	switch err {
@@ -131,7 +134,10 @@ func (s *Sender) SendFrom(r io.Reader) (int64, error) {
 	s.stop()
 	_ = s.settle(func() bool { return false }) // until the server told of the others
 	s.mu.Lock()
-	s.failed = err
+	if before == nil {
+		s.failed = err
+	}
+	s.tellDone()
 	s.mu.Unlock()
 	return n, err
 }
@@ -139,6 +145,20 @@ func (s *Sender) SendFrom(r io.Reader) (int64, error) {
 // Flush waits until all messages sent are confirmed.
 func (s *Sender) Flush() error {
 	return s.settle(func() bool { return s.known == s.next-1 })
+}
+
+// Done returns a channel that is closed once nothing more can be sent: a message
+// failed, the connection broke, the context ended, or the Sender is closed. It
+// never closes before the first Send. It may be used from other goroutines, so
+// that a reader given to SendFrom need not wait for what nobody will take.
+func (s *Sender) Done() <-chan struct{} { return s.done }
+
+// tellDone closes done if nothing more can be sent.
+func (s *Sender) tellDone() {
+	if !s.open() && !s.told {
+		s.told = true
+		close(s.done)
+	}
 }
 
 // Confirmed returns how many messages are confirmed. It may be used from other
@@ -212,6 +232,7 @@ func (s *Sender) begin() error {
 	if err != nil {
 		s.mu.Lock()
 		s.failed = err
+		s.tellDone()
 		s.mu.Unlock()
 		return err
 	}
@@ -285,6 +306,7 @@ func (s *Sender) listen(stream sendStream, l link) {
 				s.failed = s.over
 			}
 		}
+		s.tellDone()
 		s.changed.Broadcast()
 		s.mu.Unlock()
 		if err != nil {

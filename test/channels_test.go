@@ -152,7 +152,7 @@ func TestCutReceivers(t *testing.T) {
 			}
 		}
 	})
-	got, redelivered := w.passMessages(t, servers, size(8_000, 100_000), func(s *server) string {
+	got, redelivered := w.passMessages(t, servers, size(4_000, 100_000), func(s *server) string {
 		return strings.Replace(s.url, s.addr, proxies[s.name].addr, 1)
 	}, true)
 	close(stop)

@@ -37,20 +37,17 @@ func walk(t *testing.T, c *client.Client, path string) *client.Anchor {
 	return a
 }
 
-// each calls f for 0 to n-1, 16 at once, and fails the test at the first error.
-func each(t *testing.T, n int, f func(int) error) {
-	t.Helper()
+// each calls f for 0 to n-1, 16 at once, and returns the first error.
+func each(n int, f func(int) error) error {
 	next := make(chan int)
-	errs := make(chan error, 16)
+	var once sync.Once
+	var first error
 	var workers sync.WaitGroup
 	for range 16 {
 		workers.Go(func() {
 			for i := range next {
 				if err := f(i); err != nil {
-					select {
-					case errs <- err:
-					default:
-					}
+					once.Do(func() { first = err })
 				}
 			}
 		})
@@ -60,10 +57,14 @@ func each(t *testing.T, n int, f func(int) error) {
 	}
 	close(next)
 	workers.Wait()
-	select {
-	case err := <-errs:
+	return first
+}
+
+// mustEach is each, and fails the test at an error.
+func mustEach(t *testing.T, n int, f func(int) error) {
+	t.Helper()
+	if err := each(n, f); err != nil {
 		t.Fatal(err)
-	default:
 	}
 }
 
@@ -76,7 +77,7 @@ func TestManyProcesses(t *testing.T) {
 	c := dial(t, s)
 	procs := make([]*client.Proc, n)
 	began := time.Now()
-	each(t, n, func(i int) (err error) {
+	mustEach(t, n, func(i int) (err error) {
 		a, err := c.Walk(fmt.Sprintf("%s/sleepers/%d", s.path, i))
 		if err != nil {
 			return err
@@ -95,7 +96,7 @@ func TestManyProcesses(t *testing.T) {
 	}
 	t.Logf("the server has %d threads", len(threads))
 
-	each(t, n, func(i int) error {
+	mustEach(t, n, func(i int) error {
 		if i%2 == 0 {
 			return procs[i].Signal(t.Context(), "STOP")
 		}
@@ -112,8 +113,8 @@ func TestManyProcesses(t *testing.T) {
 		})
 	}
 	began = time.Now()
-	each(t, n, func(i int) error { return procs[i].Signal(t.Context(), "KILL") })
-	each(t, n, func(i int) error {
+	mustEach(t, n, func(i int) error { return procs[i].Signal(t.Context(), "KILL") })
+	mustEach(t, n, func(i int) error {
 		stat, err := procs[i].Wait(t.Context())
 		if err == nil && (stat.ExitCode != 137 || stat.Phase != client.Signaled) {
 			err = fmt.Errorf("%v ended as %s with %d", procs[i].Path(), stat.Phase, stat.ExitCode)

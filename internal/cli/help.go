@@ -51,7 +51,7 @@ Environment:
   CIRCUIT          Where to dial in, if there is no -d: a file that holds the
                    URL, or the URL itself. Without both, circuit takes the newest
                    server that you run on this machine.
-  CIRCUIT_KEY      As --key, if that is not given.
+  CIRCUIT_KEY      As --key. Keys given in several ways must be the same.
   NO_COLOR         If set, no colours on terminals.
 `
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -48,22 +49,26 @@ func (a *app) sendCommand() command {
 			}
 			defer c.Close()
 			a.noteTerminal("the message")
-			if lines {
-				return sendLines(anchor.Chan().Sender(ctx), a.input(ctx, nil))
-			}
-			_, err = anchor.Chan().SendFrom(ctx, a.input(ctx, nil))
-			return err
+			return a.send(ctx, anchor.Chan().Sender(ctx), lines)
 		},
 	}
 }
 
-// sendLines sends each line of r.
-func sendLines(s *client.Sender, r io.Reader) error {
-	err := eachLine(r, s.Send, func(line io.Reader) error {
-		_, err := s.SendFrom(line)
+// send sends standard input as one message, or each line of it as one.
+func (a *app) send(ctx context.Context, s *client.Sender, lines bool) error {
+	in := a.input(ctx, s.Done())
+	sendFrom := func(r io.Reader) error {
+		_, err := s.SendFrom(r)
 		return err
-	})
-	if cerr := s.Close(); err == nil {
+	}
+	var err error
+	if lines {
+		err = eachLine(in, s.Send, sendFrom)
+	} else {
+		err = sendFrom(in)
+	}
+	cerr := s.Close()
+	if err == nil || errors.Is(err, errEnded) && cerr != nil {
 		err = cerr
 	}
 	return err

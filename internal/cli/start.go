@@ -155,17 +155,11 @@ func (s *starter) configure() error {
 			return err
 		}
 	}
-	file := a.flags.key
-	if file == "" {
-		file = a.env.Getenv("CIRCUIT_KEY")
+	key, err := a.configuredKey()
+	if err != nil {
+		return err
 	}
-	if file != "" {
-		key, err := credential.LoadKey(file)
-		if err != nil {
-			return err
-		}
-		s.config.Key = key
-	}
+	s.config.Key = key
 	s.config.Version = "circuit " + buildVersion().Version
 	if s.logFormat == formatJSON {
 		s.config.Log = slog.New(slog.NewJSONHandler(a.stderr, nil))
@@ -173,6 +167,25 @@ func (s *starter) configure() error {
 		s.config.Log = slog.New(slog.NewTextHandler(a.stderr, nil))
 	}
 	return nil
+}
+
+// configuredKey loads the key that --key and CIRCUIT_KEY name; zero if none does.
+func (a *app) configuredKey() (circuit.Key, error) {
+	var key circuit.Key
+	for _, file := range []string{a.flags.key, a.env.Getenv("CIRCUIT_KEY")} {
+		if file == "" {
+			continue
+		}
+		k, err := credential.LoadKey(file)
+		if err != nil {
+			return circuit.Key{}, err
+		}
+		if !key.IsZero() && k != key {
+			return circuit.Key{}, circuit.Errorf(circuit.Invalid, "--key and CIRCUIT_KEY name files with different keys")
+		}
+		key = k
+	}
+	return key, nil
 }
 
 // printURL prints the one line that start prints.
