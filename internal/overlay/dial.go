@@ -265,6 +265,9 @@ func (m *Machine) remember(p Peer) {
 	if p.Address == "" {
 		return
 	}
+	if len(m.lost) == 0 {
+		m.nextLost.next = m.now.Add(m.lostWait())
+	}
 	if len(m.lost) >= MaxRemembered {
 		m.lost = slices.Delete(m.lost, 0, 1)
 	}
@@ -276,6 +279,17 @@ func (m *Machine) found(id circuit.ServerID) {
 	m.lost = slices.DeleteFunc(m.lost, func(l lostPeer) bool { return l.peer.ID == id })
 }
 
+// lostWait draws how long to wait before the next one who failed is tried: all
+// servers together try one in two seconds. A server that has just started alone
+// hurries.
+func (m *Machine) lostWait() time.Duration {
+	n := time.Duration(m.members + 1)
+	if m.members == 0 && m.now.Sub(m.nextLost.began) < early {
+		return jitter(m.cfg.Rand, firstRetry/2, firstRetry)
+	}
+	return jitter(m.cfg.Rand, n*time.Second, 3*n*time.Second)
+}
+
 // dialLost tries one of those who failed, at a rate that does not grow with the
 // circuit (rule O8).
 func (m *Machine) dialLost() {
@@ -283,12 +297,7 @@ func (m *Machine) dialLost() {
 		return
 	}
 	m.lost = slices.DeleteFunc(m.lost, func(l lostPeer) bool { return m.now.Sub(l.since) > KeepFailed })
-	n := time.Duration(m.members + 1)
-	lo, hi := n*time.Second, 3*n*time.Second
-	if m.members == 0 && m.now.Sub(m.nextLost.began) < early {
-		lo, hi = firstRetry/2, firstRetry
-	}
-	m.nextLost.next = m.now.Add(jitter(m.cfg.Rand, lo, hi))
+	m.nextLost.next = m.now.Add(m.lostWait())
 	var free []Peer
 	for _, l := range m.lost {
 		if p := m.known(l.peer.ID); p == nil || p.up == nil && p.asking == nil && p.held == nil && !p.dialling {

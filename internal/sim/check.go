@@ -239,38 +239,49 @@ func (c *checker) lacks(p *process, now, then knowledge) string {
 }
 
 // Settled returns nil if all servers that run, and are not frozen, form one
-// circuit, and know each other and nobody else.
+// circuit, and know each other and nobody else; otherwise some of what is wrong.
 func (s *Sim) Settled() error {
-	var want []circuit.ServerID
-	var procs []*process
+	running := make(map[circuit.ServerID]bool)
 	for _, h := range s.servers {
 		if h.proc != nil && !h.proc.frozen {
-			want = append(want, h.ID)
-			procs = append(procs, h.proc)
+			running[h.ID] = true
 		}
 	}
-	slices.Sort(want)
 	var errs []error
-	for _, p := range procs {
-		var have []circuit.ServerID
-		for _, r := range p.mem.Members() {
-			have = append(have, r.ID)
-			if !slices.Contains(want, r.ID) {
-				errs = append(errs, fmt.Errorf("ghost: %s still has %s", p.host.Name, s.name(r.ID)))
-			} else if q := s.byID[r.ID].proc; q != nil && q.host.ID == r.ID && q.instance != r.Instance && s.unique(r.ID) {
-				errs = append(errs, fmt.Errorf("ghost: %s has an earlier life of %s", p.host.Name, s.name(r.ID)))
-			}
+	for _, h := range s.servers {
+		if h.proc == nil || h.proc.frozen {
+			continue
 		}
-		for _, id := range want {
-			if !slices.Contains(have, id) {
-				errs = append(errs, fmt.Errorf("split: %s lacks %s", p.host.Name, s.name(id)))
-			}
+		if errs = append(errs, s.astray(h.proc, running)...); len(errs) >= 5 {
+			break
 		}
-	}
-	if len(errs) > 5 {
-		errs = append(errs[:5], fmt.Errorf("and %d more", len(errs)-5))
 	}
 	return errors.Join(errs...)
+}
+
+// astray returns some of what is wrong with a server's view.
+func (s *Sim) astray(p *process, running map[circuit.ServerID]bool) []error {
+	var errs []error
+	known := p.mem.Members()
+	for _, r := range known {
+		if len(errs) >= 5 {
+			return errs
+		}
+		if !running[r.ID] {
+			errs = append(errs, fmt.Errorf("ghost: %s still has %s", p.host.Name, s.name(r.ID)))
+		} else if q := s.byID[r.ID].proc; q != nil && q.instance != r.Instance && s.unique(r.ID) {
+			errs = append(errs, fmt.Errorf("ghost: %s has an earlier life of %s", p.host.Name, s.name(r.ID)))
+		}
+	}
+	if len(known) == len(running) && len(errs) == 0 {
+		return nil
+	}
+	for _, h := range s.servers {
+		if running[h.ID] && len(errs) < 5 && !slices.ContainsFunc(known, func(r membership.Record) bool { return r.ID == h.ID }) {
+			errs = append(errs, fmt.Errorf("split: %s lacks %s", p.host.Name, h.Name))
+		}
+	}
+	return errs
 }
 
 // unique reports whether only one server was made with an ID.

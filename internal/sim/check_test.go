@@ -1,0 +1,164 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/gocircuit/circuit/internal/membership"
+	"github.com/gocircuit/circuit/internal/overlay"
+)
+
+// wantFailure wants a checker to have found what was planted.
+func wantFailure(t *testing.T, s *Sim, kind string) {
+	t.Helper()
+	for _, err := range s.Failures() {
+		if strings.Contains(err.Error(), kind) {
+			return
+		}
+	}
+	t.Errorf("no %q found; failures: %v", kind, s.Failures())
+}
+
+// isEvent reports whether a packet is an event of the membership protocol.
+func isEvent(p *packet) bool {
+	return p.what == membershipData && len(p.data) > 0 && p.data[0] == 2<<3|2
+}
+
+// TestFindsGap swallows the events that two neighbours of a server pass on to
+// it, so that it hears of a later one first.
+func TestFindsGap(t *testing.T) {
+	s := circle(t, Config{Seed: 1}, 4)
+	a, b := s.Servers()[0], s.Servers()[1]
+	swallow := true
+	s.tamper = &tamper{packet: func(e *end, p *packet) bool { return swallow && e.peer().host == b && isEvent(p) }}
+	refute(s, a)
+	s.Run(100 * time.Millisecond)
+	swallow = false
+	refute(s, a)
+	s.Run(100 * time.Millisecond)
+	wantFailure(t, s, "gap")
+	// The server that lacks an event asks, and is as wise as the others.
+	s.Run(30 * time.Second)
+	if err := s.Settled(); err != nil {
+		t.Error(err)
+	}
+}
+
+// refute makes a server raise its incarnation: it hears that it is suspect.
+func refute(s *Sim, h *Server) {
+	me, _ := h.proc.mem.Lookup(h.ID)
+	var r []byte
+	r = protowire.AppendFixed64(protowire.AppendTag(r, 1, protowire.Fixed64Type), uint64(me.ID))
+	r = protowire.AppendFixed64(protowire.AppendTag(r, 3, protowire.Fixed64Type), me.Instance)
+	r = protowire.AppendVarint(protowire.AppendTag(r, 4, protowire.VarintType), me.Incarnation)
+	r = protowire.AppendVarint(protowire.AppendTag(r, 6, protowire.VarintType), uint64(membership.StateSuspect))
+	list := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), r)
+	data := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), list)
+	h.proc.receive(1, data)
+	if now, _ := h.proc.mem.Lookup(h.ID); now.Incarnation != me.Incarnation+1 {
+		panic("it did not refute")
+	}
+}
+
+// TestFindsDisorder keeps from one server whatever speaks of a newcomer, so that
+// it hears of the next departure, whose author knew the newcomer, too early.
+func TestFindsDisorder(t *testing.T) {
+	s := circle(t, Config{Seed: 2}, 3)
+	a, b, c := s.Servers()[0], s.Servers()[1], s.Servers()[2]
+	x := s.Add()
+	id := binary.LittleEndian.AppendUint64(nil, uint64(x.ID))
+	s.tamper = &tamper{packet: func(e *end, p *packet) bool { return e.peer().host == b && bytes.Contains(p.data, id) }}
+	s.Start(x, a.Address)
+	s.Run(500 * time.Millisecond)
+	s.Leave(c)
+	s.Run(500 * time.Millisecond)
+	wantFailure(t, s, "causality")
+}
+
+// TestFindsRepetition lets a server say everything twice.
+func TestFindsRepetition(t *testing.T) {
+	s := New(Config{Seed: 3})
+	s.tamper = &tamper{outputs: func(_ *process, outs []membership.Output) []membership.Output { return append(outs, outs...) }}
+	s.Start(s.Add())
+	s.Start(s.Add(), s.Servers()[0].Address)
+	s.Run(time.Second)
+	wantFailure(t, s, "alternation")
+}
+
+// TestFindsSilence lets a server keep a departure to itself: its next Joined is
+// one too many.
+func TestFindsSilence(t *testing.T) {
+	s := circle(t, Config{Seed: 4}, 3)
+	a, b := s.Servers()[0], s.Servers()[1]
+	s.tamper = &tamper{outputs: func(p *process, outs []membership.Output) []membership.Output {
+		if p.host == a {
+			return nil
+		}
+		return outs
+	}}
+	s.Crash(b)
+	s.Run(time.Second)
+	s.tamper = nil
+	s.Start(b, a.Address)
+	s.Run(time.Second)
+	wantFailure(t, s, "alternation")
+}
+
+// TestFindsFalseDeath makes servers believe that one which runs was replaced.
+func TestFindsFalseDeath(t *testing.T) {
+	s := circle(t, Config{Seed: 5}, 4)
+	victim := s.Servers()[3]
+	for _, h := range s.Servers()[:3] {
+		h.proc.membership(membership.Replaced{ID: victim.ID, Old: victim.proc.instance})
+	}
+	wantFailure(t, s, "false death")
+}
+
+// TestFindsSplit leaves a server on its own.
+func TestFindsSplit(t *testing.T) {
+	s := circle(t, Config{Seed: 6}, 3)
+	d := s.Add()
+	s.Start(d) // nobody told it whom to join
+	s.Run(30 * time.Second)
+	if err := s.Settled(); err == nil || !strings.Contains(err.Error(), "split") {
+		t.Errorf("a server on its own is no split: %v", err)
+	}
+	if err := s.Meshed(); err == nil {
+		t.Error("a server on its own has links to all others")
+	}
+}
+
+// TestFindsGhost asks right after a crash, before anybody can know.
+func TestFindsGhost(t *testing.T) {
+	s := circle(t, Config{Seed: 7}, 3)
+	s.Crash(s.Servers()[1])
+	if err := s.Settled(); err == nil || !strings.Contains(err.Error(), "ghost") {
+		t.Errorf("a server that nobody knows to be gone is no ghost: %v", err)
+	}
+	s.Start(s.Servers()[1])
+	if err := s.Settled(); err == nil || !strings.Contains(err.Error(), "earlier life") {
+		t.Errorf("an earlier life that nobody knows to be over is no ghost: %v", err)
+	}
+}
+
+// TestFindsDifference changes one thing in a story: its digest differs.
+func TestFindsDifference(t *testing.T) {
+	tell := func(cut bool) uint64 {
+		s := circle(t, Config{Seed: 8}, 3)
+		if cut {
+			s.Servers()[0].proc.overlay(overlay.Tick{})
+		}
+		return s.Hash()
+	}
+	if tell(false) != tell(false) {
+		t.Error("the same story has two digests")
+	}
+	if tell(false) == tell(true) {
+		t.Error("two stories have the same digest")
+	}
+}
