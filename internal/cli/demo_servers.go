@@ -92,9 +92,6 @@ func (s *demoServer) lastLog() string {
 	return "it gave no reason"
 }
 
-// path returns the server's anchor.
-func (s *demoServer) path() client.Path { return s.url.ID.Path() }
-
 func (s *demoServer) ended() bool {
 	select {
 	case <-s.done:

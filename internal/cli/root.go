@@ -39,12 +39,8 @@ type command struct {
 	// patient marks commands that --timeout does not end as a whole.
 	patient bool
 	// plain marks commands without anything that -o could change.
-	plain  bool
-	hidden bool
+	plain bool
 }
-
-// anyArgs is the largest number of arguments, for commands that take any.
-const anyArgs = 1 << 30
 
 // build makes the cobra command.
 func (a *app) build(c command) *cobra.Command {
@@ -52,7 +48,6 @@ func (a *app) build(c command) *cobra.Command {
 		Use:                   c.use,
 		Short:                 c.short,
 		Long:                  c.help,
-		Hidden:                c.hidden,
 		DisableFlagsInUseLine: true,
 		ValidArgsFunction:     cobra.NoFileCompletions,
 	}
