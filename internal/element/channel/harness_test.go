@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -425,5 +424,3 @@ func (h *hot) check() {
 		h.Errorf("a message waits for one of %d free places", free)
 	}
 }
-
-var _ io.Writer = (*got)(nil)

@@ -169,7 +169,9 @@ func readFrames(stream grpc.ServerStream, call *sender) {
 			call.finish()
 			return
 		case err != nil:
-			call.fail(errUnreadable)
+			if stream.Context().Err() == nil {
+				call.fail(errUnreadable)
+			}
 			return
 		}
 		err := call.put(&f)
@@ -180,8 +182,8 @@ func readFrames(stream grpc.ServerStream, call *sender) {
 	}
 }
 
-// errUnreadable ends calls whose next message cannot be read. Where that is
-// because the call is over, nobody sees it.
+// errUnreadable ends calls whose next message cannot be read although they are
+// not over.
 var errUnreadable = circuit.Errorf(circuit.Invalid, "what the client sent is not understood, or too long")
 
 // Recv implements circuitv1.ChansServer.
@@ -224,7 +226,9 @@ func readRequests(stream grpc.BidiStreamingServer[circuitv1.RecvRequest, circuit
 			call.finish()
 			return
 		case err != nil:
-			call.fail(errUnreadable)
+			if stream.Context().Err() == nil {
+				call.fail(errUnreadable)
+			}
 			return
 		}
 		if call.request(req.GetCredit(), req.GetAck()) != nil {

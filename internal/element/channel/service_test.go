@@ -37,7 +37,6 @@ func (w *wire) until(c *Chan, what string, ok func(circuit.ChanStat) bool) {
 
 func blocked(s circuit.ChanStat) bool { return s.Receivers > 0 }
 func sending(s circuit.ChanStat) bool { return s.Senders > 0 }
-func idle(s circuit.ChanStat) bool    { return s.Senders == 0 && s.Receivers == 0 }
 
 func TestMakeStatAndClose(t *testing.T) {
 	w := memWire(t, Config{})
@@ -276,6 +275,33 @@ func TestLongMessageArrivesWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	is(t, "send", s.wait(1), 0)
+}
+
+func TestDeadlineOfABlockedCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := memWire(t, Config{})
+		conn := w.dial()
+		c := w.make(conn, "q", 0)
+		ctx, cancel := context.WithTimeout(w.at(t.Context(), "q"), time.Second)
+		defer cancel()
+		r, err := openRecv(ctx, conn)
+		if err != nil || r.ask(1, 0) != nil {
+			t.Fatal(err)
+		}
+		_, err = r.read()
+		is(t, "recv", err, circuit.Timeout)
+		ctx, cancel = context.WithTimeout(w.at(t.Context(), "q"), time.Second)
+		defer cancel()
+		s, err := openSend(ctx, conn)
+		if err == nil {
+			err = s.send([]byte("a"))
+		}
+		is(t, "send", err, circuit.Timeout)
+		synctest.Wait()
+		if st := c.Stat(); st != (circuit.ChanStat{}) {
+			t.Errorf("state afterwards: %+v", st)
+		}
+	})
 }
 
 func TestScrubEndsBothSides(t *testing.T) {
