@@ -53,6 +53,7 @@ func (m *Machine) enter(s *member) {
 	m.fold(s)
 	m.order++
 	s.order = m.order
+	s.heard = m.now // a newcomer is taken to live
 	m.rewatch()
 }
 

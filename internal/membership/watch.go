@@ -180,7 +180,7 @@ func (m *Machine) sendPulses() {
 		}
 		every := jitter(m.cfg.Rand, pulseEvery*19/20, pulseEvery*21/20)
 		m.slot = latest(m.slot, m.now).Add(every)
-		if most := m.now.Add(time.Duration(k) * every); m.slot.After(most) {
+		if most := m.now.Add(time.Duration(k) * pulseEvery * 21 / 20); m.slot.After(most) {
 			m.slot = most
 		}
 		s.pulse = m.slot
@@ -253,7 +253,7 @@ func (m *Machine) probe(s *member) {
 		s.nextWork = time.Time{}
 		return
 	}
-	if l := m.linkTo(s.ID); l != nil {
+	if l := m.linkTo(s.ID); l != nil && (s.verdict != none || s.probes < probeTimes) {
 		m.send(l, message{kind: kindProbe})
 	}
 	if s.verdict != none {

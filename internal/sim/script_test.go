@@ -177,10 +177,10 @@ func (w *world) pass(cmd string, args []string) (string, error) {
 
 // piece is what some servers said of some others.
 type piece struct {
-	verb        string
-	about, by   []*Server
-	others      bool // by is all others that run
-	first, last time.Duration
+	verb      string
+	about, by []*Server
+	others    bool          // by is all others that run
+	last      time.Duration // when the last of them said it
 }
 
 // news tells what was said since it was last told, by whom, and how soon after
@@ -192,7 +192,7 @@ func (w *world) news(began time.Duration) string {
 		key := e.About.Name + e.Verb()
 		p := byServer[key]
 		if p == nil {
-			p = &piece{verb: e.Verb(), about: []*Server{e.About}, first: e.At}
+			p = &piece{verb: e.Verb(), about: []*Server{e.About}}
 			byServer[key] = p
 			order = append(order, p)
 		}
@@ -209,7 +209,7 @@ func (w *world) news(began time.Duration) string {
 			same := o == p || o.verb == p.verb && (p.others && w.areOthers(o) || !p.others && ranges(o.by) == ranges(p.by))
 			if same && o != p {
 				p.about = append(p.about, o.about[0])
-				p.first, p.last = min(p.first, o.first), max(p.last, o.last)
+				p.last = max(p.last, o.last)
 			}
 			return same
 		})
@@ -217,7 +217,7 @@ func (w *world) news(began time.Duration) string {
 		if p.others {
 			by = "all others"
 		}
-		lines = append(lines, fmt.Sprintf("%s %s: %s, %v to %v\n", ranges(p.about), p.verb, by, roundUp(p.first-began), roundUp(p.last-began)))
+		lines = append(lines, fmt.Sprintf("%s %s: %s, within %v\n", ranges(p.about), p.verb, by, roundUp(p.last-began)))
 	}
 	return strings.Join(lines, "")
 }
@@ -257,24 +257,16 @@ func ranges(hs []*Server) string {
 }
 
 func roundUp(d time.Duration) time.Duration {
-	for unit := time.Millisecond; ; unit *= 10 {
-		for _, n := range []time.Duration{1, 2, 5} {
-			if d <= n*unit {
-				return n * unit
-			}
-		}
-		if unit == time.Second {
-			return d.Truncate(time.Second) + time.Second
-		}
-		if unit == 100*time.Millisecond {
-			for s := time.Second; s <= 10*time.Second; s += time.Second {
-				if d <= s {
-					return s
-				}
-			}
-			return d.Truncate(10*time.Second) + 10*time.Second
+	steps := []time.Duration{
+		10 * time.Millisecond, 100 * time.Millisecond, time.Second, 4 * time.Second, 10 * time.Second,
+		30 * time.Second, time.Minute,
+	}
+	for _, s := range steps {
+		if d <= s {
+			return s
 		}
 	}
+	return d
 }
 
 func (w *world) views() string {
