@@ -249,3 +249,56 @@ func channelPipelined(ctx context.Context, l *lab) ([]figure, error) {
 		over("16 pairs", "/s", least(500_000), many),
 	}, nil
 }
+
+// longMessage measures one long message from a sender to a receiver, in turn
+// with the same bytes over one plain TLS connection, which is half the way.
+func longMessage(ctx context.Context, l *lab) ([]figure, error) {
+	size := l.rounds(256*mib, 64*mib)
+	all, end, err := channels(ctx, l, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	p, err := startPeer(nil)
+	if err != nil {
+		return nil, err
+	}
+	defer p.stop()
+	pass := func() (int64, error) {
+		var n int64
+		err := both(ctx, func(ctx context.Context) error {
+			_, err := all[0].send.SendFrom(ctx, zeros(size))
+			return err
+		}, func(ctx context.Context) error {
+			m, err := all[0].recv.Recv(ctx)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			if n, err = m.WriteTo(io.Discard); err != nil {
+				return err
+			}
+			return m.Done()
+		})
+		return n, err
+	}
+	var speed [2][]float64
+	for range l.rounds(7, 3) {
+		for i, way := range []func() (int64, error){func() (int64, error) { return p.give(size) }, pass} {
+			begin := time.Now()
+			n, err := way()
+			if err == nil && n != int64(size) {
+				err = fmt.Errorf("%d bytes came instead of %d", n, size)
+			}
+			if err != nil {
+				return nil, err
+			}
+			speed[i] = append(speed[i], float64(n)/1e6/time.Since(begin).Seconds())
+		}
+	}
+	return []figure{
+		over(fmt.Sprintf("%d MiB over plain TLS", size/mib), "MB/s", 0, speed[0]),
+		over("as one message", "MB/s", 0, speed[1]),
+		over("as one message, of plain TLS", "x", least(0.45), ratios(speed[1], speed[0])),
+	}, nil
+}

@@ -47,6 +47,7 @@ func benches() []bench {
 		{"run", "run /bin/true and learn its exit code", runAndWait},
 		{"channel", "small messages from a sender to a receiver, acknowledged", channelHandOff},
 		{"pipelined", "the same, many under way at once", channelPipelined},
+		{"message", "one long message, through one server", longMessage},
 	}
 }
 
@@ -55,7 +56,7 @@ func main() {
 		os.Exit(play(role))
 	}
 	var (
-		which  = flag.String("run", "", "measure only what matches this regular `expression`: size, start, memory, stdout, run, channel, pipelined")
+		which  = flag.String("run", "", "measure only what matches this regular `expression`: size, start, memory, stdout, run, channel, pipelined, message")
 		quick  = flag.Bool("quick", false, "fewer and smaller rounds")
 		asJSON = flag.Bool("json", false, "print JSON")
 	)

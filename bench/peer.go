@@ -29,6 +29,7 @@ const (
 	// The first byte on a connection says what it is for.
 	askCopy = 'c' // run the child and copy its standard output, 64 KiB at a time
 	askEcho = 'e' // send back what comes
+	askTake = 't' // take all that comes, and then say so with a byte
 
 	copyBuffer = 64 << 10
 )
@@ -89,8 +90,13 @@ func answer(conn net.Conn, child []string) {
 	if _, err := io.ReadFull(conn, ask[:]); err != nil {
 		return
 	}
-	if ask[0] == askEcho {
+	switch ask[0] {
+	case askEcho:
 		plainCopy(conn, conn)
+		return
+	case askTake:
+		plainCopy(io.Discard, conn)
+		conn.Write(ask[:])
 		return
 	}
 	cmd := exec.Command(child[0], child[1:]...)
@@ -158,4 +164,31 @@ func (p *peer) ask(what byte) (*tls.Conn, error) {
 		return nil, err
 	}
 	return conn, nil
+}
+
+// give sends n bytes to the peer and returns once it has taken them.
+func (p *peer) give(n int) (int64, error) {
+	conn, err := p.ask(askTake)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	sent, err := plainCopy(conn, zeros(n))
+	if err == nil {
+		err = conn.CloseWrite()
+	}
+	if err == nil {
+		_, err = io.ReadFull(conn, make([]byte, 1))
+	}
+	return sent, err
+}
+
+// zeros reads as n bytes of 0.
+func zeros(n int) io.Reader { return io.LimitReader(zero{}, int64(n)) }
+
+type zero struct{}
+
+func (zero) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
 }
