@@ -29,6 +29,7 @@ staticcheck: ## staticcheck, as pinned in tools/go.mod, for both systems
 	cd tools && $(GO) build -o ../dist/tools/ honnef.co/go/tools/cmd/staticcheck
 	GOOS=linux dist/tools/staticcheck ./...
 	GOOS=darwin dist/tools/staticcheck ./...
+	cd bench && ../dist/tools/staticcheck ./...
 
 archtest: ## the rules of docs/architecture.md
 	$(GO) test -count=1 ./internal/archtest
@@ -71,8 +72,8 @@ vuln: ## known vulnerabilities in what is used; needs vuln.go.dev
 bench: ## the figures, measured on this machine
 	cd bench && $(GO) run .
 
-bench-check: ## fail where the measuring program does not build
-	cd bench && $(GO) vet ./...
+bench-check: ## fail where the measuring program does not build or pass its tests
+	cd bench && $(GO) vet ./... && $(GO) test ./...
 
 clean: ## remove what make made
 	rm -rf circuit dist
