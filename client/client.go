@@ -21,6 +21,7 @@ const software = "circuit client"
 // It may be used by many goroutines at once.
 type Client struct {
 	conn  *connector
+	key   Key
 	close sync.Once
 }
 
@@ -55,7 +56,7 @@ func Dial(ctx context.Context, url string, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, circuit.At("dial", "", err)
 	}
-	c := &Client{conn: newConnector(r.targets, dial)}
+	c := &Client{conn: newConnector(r.targets, dial), key: r.key}
 	if r.found != nil {
 		c.conn.link, c.conn.dialIn = r.found.link, r.found.dialIn
 	} else if err := c.conn.first(ctx); err != nil {
@@ -113,6 +114,19 @@ func (c *Client) Walk(path string) (*Anchor, error) {
 
 // Server returns the server id.
 func (c *Client) Server(id ServerID) *Server { return &Server{a: c.Anchor(id.Path()), id: id} }
+
+// URL returns the URL at which another program can dial in at a server. It
+// carries the circuit's key: its String method leaves that out, Secret tells it.
+// Pass the secret in an environment or a file, for arguments are seen by all on
+// the machine.
+func (c *Client) URL(m Member) (URL, error) {
+	u, err := circuit.ParseURL(m.Address)
+	if err != nil {
+		return URL{}, err
+	}
+	u.Key, u.ID = c.key, m.ID
+	return u, nil
+}
 
 // Servers lists the servers of the circuit in the order of their IDs, as the
 // dial-in server knows them; no other server is asked. An error ends the

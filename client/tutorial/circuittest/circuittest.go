@@ -87,8 +87,12 @@ func Start(t testing.TB, n int) *Circuit {
 	for range n {
 		c.start()
 	}
+	var urls []string
+	for _, p := range c.servers {
+		urls = append(urls, p.url.Secret())
+	}
 	var err error
-	if c.client, err = client.Dial(t.Context(), c.URL()); err != nil {
+	if c.client, err = client.Dial(t.Context(), c.URL(), client.WithFallback(urls[1:]...)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.client.Close() })
@@ -142,7 +146,7 @@ func self(t testing.TB) string {
 // URL returns the URL of the first server, at which programs dial in.
 func (c *Circuit) URL() string { return c.servers[0].url.Secret() }
 
-// Client is dialled in at the first server.
+// Client is dialled in at the first server, or another one when that is killed.
 func (c *Circuit) Client() *client.Client { return c.client }
 
 // Servers returns the servers that the first one sees.
