@@ -227,6 +227,7 @@ func (m *Machine) replaced(in Replaced) {
 		e := s.entry
 		e.State = StateDead
 		m.apply(s, e)
+		m.tellNews(nil, message{kind: kindDirectory, records: []entry{m.told(s)}})
 	}
 }
 

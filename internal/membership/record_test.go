@@ -241,7 +241,7 @@ func TestDigest(t *testing.T) {
 func TestReplaced(t *testing.T) {
 	r := circle(t, 60, 70)
 	r.want(r.Step(r.at, Replaced{ID: 60, Old: 7}), "")
-	r.want(r.Step(r.at, Replaced{ID: 60, Old: 60}), "Left 60@1 dead")
+	r.want(r.Step(r.at, Replaced{ID: 60, Old: 60}), "Left 60@1 dead, 60 70:dir(60@1 dead)")
 	r.want(r.Step(r.at, Replaced{ID: 60, Old: 60}), "")
 	next := with(rec(60), 2, StateAlive)
 	next.Instance = 61

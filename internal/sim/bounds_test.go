@@ -174,6 +174,22 @@ func TestLoss(t *testing.T) {
 	}
 }
 
+// TestStarved runs a circuit on a machine that has far too little time for it.
+func TestStarved(t *testing.T) {
+	for _, most := range []time.Duration{200 * time.Millisecond, 500 * time.Millisecond, 900 * time.Millisecond} {
+		s := circle(t, Config{Seed: 12}, 16)
+		said := len(s.Log())
+		for _, h := range s.Servers() {
+			s.Starve(h, most, 5*time.Minute)
+		}
+		s.Run(6 * time.Minute)
+		blameless(t, s)
+		if n := len(s.Log()) - said; n > 0 {
+			t.Errorf("standing still for up to %v: %d times somebody said that somebody left or joined", most, n)
+		}
+	}
+}
+
 // TestSameSeed tells a story twice.
 func TestSameSeed(t *testing.T) {
 	for seed := range uint64(5) {

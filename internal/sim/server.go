@@ -140,10 +140,35 @@ func (s *Sim) Vanish(h *Server) {
 func (s *Sim) Freeze(h *Server) {
 	if h.proc != nil && !h.proc.frozen {
 		s.disturb(h)
-		s.note(4, uint64(h.index), uint64(s.Now()))
-		h.proc.frozen = true
-		s.changes++
+		s.stop(h)
 	}
+}
+
+func (s *Sim) stop(h *Server) {
+	s.note(4, uint64(h.index), uint64(s.Now()))
+	h.proc.frozen = true
+	s.changes++
+}
+
+// Starve lets a server's process run only now and then for a while: it stands
+// still for up to most at a time. That is no excuse to be declared dead.
+func (s *Sim) Starve(h *Server, most, d time.Duration) {
+	end := s.now.Add(d)
+	var stall func()
+	stall = func() {
+		p := h.proc
+		if p == nil || p.frozen || !s.now.Before(end) {
+			return
+		}
+		s.stop(h)
+		s.After(time.Duration(s.rng.Int64N(int64(most))), func() {
+			if h.proc == p && p.frozen {
+				s.resume(p)
+				s.After(time.Duration(s.rng.Int64N(int64(most/4))), stall)
+			}
+		})
+	}
+	stall()
 }
 
 // Thaw lets it go on.
@@ -153,7 +178,11 @@ func (s *Sim) Thaw(h *Server) {
 		return
 	}
 	s.disturb(h)
-	s.note(5, uint64(h.index), uint64(s.Now()))
+	s.resume(p)
+}
+
+func (s *Sim) resume(p *process) {
+	s.note(5, uint64(p.host.index), uint64(s.Now()))
 	p.frozen = false
 	s.changes++
 	inbox := p.inbox

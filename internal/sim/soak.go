@@ -106,7 +106,7 @@ func (k *soak) any() *Server { return k.Servers()[k.rng.IntN(len(k.Servers()))] 
 func (k *soak) fault() {
 	h := k.any()
 	back := k.within(20 * time.Second)
-	switch k.rng.IntN(9) {
+	switch k.rng.IntN(10) {
 	case 0:
 		k.tell("crash %s, back after %v", h.Name, back)
 		k.Crash(h)
@@ -148,6 +148,13 @@ func (k *soak) fault() {
 		k.Partition(groups...)
 		k.later(back, k.Heal)
 	case 8:
+		most := 100*time.Millisecond + k.within(700*time.Millisecond)
+		k.tell("all stand still for up to %v at a time, for %v", most, back)
+		for _, o := range k.Servers() {
+			k.Starve(o, most, back)
+		}
+		k.later(back, func() {})
+	case 9:
 		n := 1 + k.rng.IntN(4)
 		k.tell("%d more servers", n)
 		for range n {
