@@ -10,10 +10,12 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -29,7 +31,7 @@ type Env struct {
 	// Environ is the whole environment, for the programs that demo starts.
 	Environ []string
 	// Signals brings interruptions: the first cancels the command, the second
-	// makes Main return within a second. Nil brings none.
+	// ends it at once. Nil brings none.
 	Signals <-chan os.Signal
 	// IsTerminal reports whether one of the three files is a terminal.
 	IsTerminal func(file any) bool
@@ -46,13 +48,15 @@ type app struct {
 	stdout *output
 	stderr io.Writer
 	flags  globalFlags
+	// lingers is set by commands that take their time after a signal.
+	lingers atomic.Bool
 	// second is closed by the second signal: end now.
 	second chan struct{}
 }
 
 // Main runs the program and returns its exit code. It returns when the command
-// has ended, or soon after the second signal; then the command's goroutines may
-// still run, and the caller is expected to exit.
+// has ended, or soon after a signal; then the command's goroutines may still
+// run, and the caller is expected to exit.
 func Main(ctx context.Context, env Env) int {
 	ctx, cancel := context.WithCancelCause(ctx)
 	a := &app{env: env, stderr: &lockedWriter{w: env.Stderr}, second: make(chan struct{})}
@@ -75,11 +79,13 @@ func Main(ctx context.Context, env Env) int {
 	select { // start and demo end at once what they have started
 	case <-code:
 	case <-time.After(atOnce):
+		fmt.Fprintf(a.stderr, "circuit: %v\n", errInterrupted)
 	}
 	return exitInterrupted
 }
 
-// atOnce is how long a command has after the second signal.
+// atOnce is how long a command has to end: after the first signal, unless it
+// lingers, and after the second.
 const atOnce = time.Second
 
 // run executes the command named by the arguments and reports its failure.
@@ -90,21 +96,26 @@ func (a *app) run(ctx context.Context) int {
 	return a.report(ctx, cmd, err)
 }
 
-// watchSignals cancels the command at the first signal and gives up on it at
-// the second, until ended is closed.
+// watchSignals cancels the command at the first signal, and gives it up at the
+// second, or when it is stuck in its files, until ended is closed.
 func (a *app) watchSignals(cancel context.CancelCauseFunc, ended <-chan struct{}) {
-	for n := 0; n < 2; n++ {
-		select {
-		case <-a.env.Signals:
-		case <-ended:
-			return
-		}
-		if n == 0 {
-			cancel(errInterrupted)
-		} else {
-			close(a.second)
-		}
+	select {
+	case <-a.env.Signals:
+		cancel(errInterrupted)
+	case <-ended:
+		return
 	}
+	var stuck <-chan time.Time
+	if !a.lingers.Load() {
+		stuck = time.After(atOnce)
+	}
+	select {
+	case <-a.env.Signals:
+	case <-stuck:
+	case <-ended:
+		return
+	}
+	close(a.second)
 }
 
 // output is standard output. It remembers that nobody reads any more, which

@@ -176,17 +176,21 @@ func (s stuckReader) Read([]byte) (int, error) {
 	select {}
 }
 
-// TestSecondSignal wants the program to end although its command is stuck.
-func TestSecondSignal(t *testing.T) {
-	stuck := stuckReader{make(chan struct{})}
-	p := program{stdin: stuck, signals: make(chan os.Signal, 2)}
-	ended := make(chan result, 1)
-	go func() { ended <- p.run("ls", "-d", "-") }()
-	<-stuck.reading
-	p.signals <- os.Interrupt
-	p.signals <- os.Interrupt
-	if r := <-ended; r.code != exitInterrupted {
-		t.Errorf("exit code %d", r.code)
+// TestStuck wants the program to end although its command is stuck, at the
+// second signal or soon after the first.
+func TestStuck(t *testing.T) {
+	for _, signals := range []int{1, 2} {
+		stuck := stuckReader{make(chan struct{})}
+		p := program{stdin: stuck, signals: make(chan os.Signal, 2)}
+		ended := make(chan result, 1)
+		go func() { ended <- p.run("ls", "-d", "-") }()
+		<-stuck.reading
+		for range signals {
+			p.signals <- os.Interrupt
+		}
+		if r := <-ended; r.code != exitInterrupted || r.stderr != "circuit: interrupted\n" {
+			t.Errorf("exit code %d: %s", r.code, r.stderr)
+		}
 	}
 }
 

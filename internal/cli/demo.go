@@ -39,6 +39,7 @@ func (a *app) demoCommand() command {
 			cmd.Flags().BoolVar(&keep, "keep", false, "leave the circuit running")
 		},
 		run: func(ctx context.Context, _ *cobra.Command, _ []string) error {
+			a.lingers.Store(true)
 			dir, err := os.MkdirTemp("", "circuit-demo-")
 			if err != nil {
 				return err

@@ -100,6 +100,7 @@ func (s *starter) run(ctx context.Context, _ *cobra.Command, _ []string) error {
 	if err := s.configure(); err != nil {
 		return err
 	}
+	s.app.lingers.Store(true)
 	srv, err := server.Start(ctx, s.config)
 	if err != nil {
 		return err
