@@ -17,7 +17,7 @@ const completionHelp = `  source <(circuit completion bash)
 Usage: circuit completion bash|zsh|fish
 
 Prints a script that lets the shell complete commands, flags and the paths of
-live anchors. For fish:
+live anchors. In bash it needs the package bash-completion. For fish:
 
   circuit completion fish > ~/.config/fish/completions/circuit.fish
 `
