@@ -89,7 +89,7 @@ func (m *Machine) told(s *member) entry {
 }
 
 // receiveDirectory takes a directory in once it is whole, and passes on what of
-// it was news.
+// it was news (rule M6).
 func (m *Machine) receiveDirectory(l *link, msg message) {
 	l.parts = append(l.parts, msg.records...)
 	if len(l.parts) > maxParts {

@@ -32,7 +32,7 @@ const (
 	StateLeft          // it said so itself
 )
 
-// Record is what the circuit knows of a server.
+// Record is what the circuit knows of a server (rule M1).
 type Record struct {
 	ID       circuit.ServerID
 	Address  string // HOST:PORT that it advertises

@@ -9,7 +9,7 @@ import (
 	"github.com/gocircuit/circuit"
 )
 
-// The times of records (rules M3, M9 and M10).
+// The times of records (rules M9 and M10).
 const (
 	doomTime   = 3 * time.Second // a death that a directory tells of waits this long for a refutation
 	flapWindow = 2 * time.Minute // a server that refutes its death flapDeaths times in this time
@@ -135,7 +135,8 @@ func (m *Machine) meet(e entry) bool {
 	return true
 }
 
-// apply makes e, which prevails, the record of s, and says what changed.
+// apply makes e, which prevails, the record of s, and says what changed (rule
+// M3).
 func (m *Machine) apply(s *member, e entry) {
 	was, restarted := s.in(), s.Instance != e.Instance
 	is := e.State == StateAlive || e.State == StateSuspect
@@ -235,7 +236,7 @@ func (m *Machine) replaced(in Replaced) {
 func (m *Machine) expired(s *member) bool { return !s.in() && m.now.Sub(s.Since) > KeepDeparted }
 
 // forgetDeparted drops the departed that are too old, or, above MaxDeparted,
-// the earliest.
+// the earliest (rule M18).
 func (m *Machine) forgetDeparted() {
 	if len(m.all)-len(m.ring) <= MaxDeparted {
 		return

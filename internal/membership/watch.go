@@ -7,7 +7,7 @@ import (
 	"github.com/gocircuit/circuit"
 )
 
-// The times of the failure detector (rules M13 to M16).
+// The times of the failure detector (rules M14, M15 and M17).
 const (
 	pulseEvery = time.Second            // somebody hears of each server this often
 	pulseGrace = 300 * time.Millisecond // how late a pulse may be

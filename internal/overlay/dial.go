@@ -153,7 +153,7 @@ func (m *Machine) redial(id circuit.ServerID) {
 	}
 }
 
-// dialMembers dials members to which there is no link (rule O3).
+// dialMembers dials members to which there is no link (rules O1 and O3).
 func (m *Machine) dialMembers() {
 	for _, p := range m.peers {
 		if p.wanted() && m.canDial(p.retry.next) {

@@ -85,7 +85,7 @@ type MemberDown struct {
 type Redial struct{ ID circuit.ServerID }
 
 // Leave says that this server is leaving: it dials nobody any more and accepts
-// nobody. Links stay until their ends close them.
+// nobody (rule O10). Links stay until their other ends close them.
 type Leave struct{}
 
 func (Tick) input()          {}

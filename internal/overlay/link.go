@@ -7,7 +7,7 @@ import (
 	"github.com/gocircuit/circuit"
 )
 
-// The times of links (rules O4 to O6).
+// The times of links (rules O4, O6 and O9).
 const (
 	openTime      = 5 * time.Second  // a link that is not in use after this is closed
 	challengeTime = 2 * time.Second  // how long a server has to prove that it lives
@@ -265,7 +265,7 @@ func (m *Machine) taken(address string) {
 	m.emit(Taken{Address: address})
 }
 
-// use makes a link the one between us.
+// use makes a link the one between us (rule O4).
 func (m *Machine) use(p *peer, l *link) {
 	if p.up != nil && !l.dialled && p.up.peer.Instance == l.peer.Instance {
 		m.retire(p)
