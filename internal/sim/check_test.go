@@ -155,7 +155,7 @@ func TestFindsDifference(t *testing.T) {
 		}
 		return s.Hash()
 	}
-	if tell(false) != tell(false) {
+	if again := tell(false); tell(false) != again {
 		t.Error("the same story has two digests")
 	}
 	if tell(false) == tell(true) {
