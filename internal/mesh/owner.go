@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/gocircuit/circuit"
 	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
@@ -57,6 +58,9 @@ func (m *Mesh) send(number uint64, msg message) {
 	m.tellOverlay(overlay.LinkDown{Link: number})
 }
 
+// joinTime is how long a Join tries.
+const joinTime = 10 * time.Second
+
 // join is one Join under way.
 type join struct {
 	address string
@@ -75,12 +79,15 @@ func (m *Mesh) Seed(address string, id circuit.ServerID) {
 }
 
 // Join merges this server's circuit with that of the server at an address, and
-// returns once that server is in the circuit. It tries until ctx ends. Errors
+// returns once that server is in the circuit. It tries for 10 s, or until ctx
+// ends. Errors
 // are of kind Denied where the keys differ, Invalid where the address is this
 // server's own or not that of the expected server, Exists where this server's
 // ID is another's there, Unsupported, or Unreachable: then it may still come
 // about.
 func (m *Mesh) Join(ctx context.Context, address string, id circuit.ServerID) error {
+	ctx, cancel := context.WithTimeout(ctx, joinTime)
+	defer cancel()
 	j := &join{address: address, done: make(chan error, 1)}
 	if err := m.ask(ctx, func() {
 		m.joins[j] = struct{}{}

@@ -12,12 +12,12 @@ import (
 
 // listenAddr returns the HOST:PORT to listen on.
 func listenAddr(cfg Config) (string, error) {
-	host, port, err := net.SplitHostPort(cfg.Addr)
+	_, port, err := net.SplitHostPort(cfg.Addr)
 	if err != nil {
-		return "", circuit.Errorf(circuit.Invalid, fmt.Sprintf("%q is not an address to listen on; expected HOST:PORT, as in 10.0.0.1:11022", cfg.Addr))
+		return "", circuit.Errorf(circuit.Invalid, "the address to listen on is not HOST:PORT, as in 10.0.0.1:11022")
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", circuit.Errorf(circuit.Invalid, fmt.Sprintf("the port in %q is not a number from 0 to 65535", cfg.Addr))
+		return "", circuit.Errorf(circuit.Invalid, "the port to listen on is not a number from 0 to 65535")
 	}
 	if cfg.Interface == "" {
 		return cfg.Addr, nil
@@ -30,7 +30,8 @@ func listenAddr(cfg Config) (string, error) {
 	if err != nil {
 		return "", circuit.Errorf(circuit.Invalid, fmt.Sprintf("the addresses of interface %q cannot be read", cfg.Interface))
 	}
-	if host = pick(addrs, true); host == "" {
+	host := pick(addrs, true)
+	if host == "" {
 		return "", circuit.Errorf(circuit.Invalid, fmt.Sprintf("the network interface %q has no address to listen on", cfg.Interface))
 	}
 	return net.JoinHostPort(host, port), nil
@@ -41,7 +42,7 @@ func advertiseAddr(cfg Config, bound string) (string, error) {
 	if cfg.Advertise != "" {
 		u, err := circuit.ParseURL(cfg.Advertise)
 		if err != nil || !u.Key.IsZero() || u.ID != 0 {
-			return "", circuit.Errorf(circuit.Invalid, fmt.Sprintf("%q is not an address to advertise; expected HOST:PORT, as in 10.0.0.1:11022", cfg.Advertise))
+			return "", circuit.Errorf(circuit.Invalid, "the address to advertise is not HOST:PORT, as in 10.0.0.1:11022")
 		}
 		return u.Address(), nil
 	}

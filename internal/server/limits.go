@@ -59,7 +59,7 @@ func LimitDocs() []LimitDoc {
 func (l *Limits) Set(assignment string) error {
 	name, value, ok := strings.Cut(assignment, "=")
 	if !ok {
-		return circuit.Errorf(circuit.Invalid, fmt.Sprintf("limit %q is not NAME=VALUE, as in anchors=5000", assignment))
+		return circuit.Errorf(circuit.Invalid, "a limit is set as NAME=VALUE, as in anchors=5000")
 	}
 	var names []string
 	for _, d := range LimitDocs() {

@@ -50,7 +50,8 @@ type ChansClient interface {
 	// Recv gives messages as the receiver asks for them. The server sends Frames
 	// with message, data, offset and end, or with message, data and sizes. Each
 	// message must be acknowledged once used; the server confirms that. CLOSED
-	// once the channel is closed and drained, or scrubbed.
+	// once the channel is scrubbed; CLOSED, after a Frame with end and without
+	// message, once it is closed and drained.
 	Recv(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RecvRequest, Frame], error)
 }
 
@@ -142,7 +143,8 @@ type ChansServer interface {
 	// Recv gives messages as the receiver asks for them. The server sends Frames
 	// with message, data, offset and end, or with message, data and sizes. Each
 	// message must be acknowledged once used; the server confirms that. CLOSED
-	// once the channel is closed and drained, or scrubbed.
+	// once the channel is scrubbed; CLOSED, after a Frame with end and without
+	// message, once it is closed and drained.
 	Recv(grpc.BidiStreamingServer[RecvRequest, Frame]) error
 	mustEmbedUnimplementedChansServer()
 }

@@ -211,8 +211,12 @@ func (r *receiver) fail(err error) {
 	r.c.mu.Unlock()
 }
 
+// errDrained ends the receivers of a channel that was closed, not scrubbed, once
+// nothing can be received from it any more.
+var errDrained = circuit.Errorf(circuit.Closed, "the channel is closed")
+
 // next returns what to write next, and waits for it. The end of the call is
-// io.EOF after finish, or what request found wrong, or Closed.
+// io.EOF after finish, or what request found wrong, or errDrained, or Closed.
 func (r *receiver) next(ctx context.Context) (delivery, error) {
 	c := r.c
 	for {
@@ -233,7 +237,7 @@ func (r *receiver) next(ctx context.Context) (delivery, error) {
 			c.match()
 			ok = ok || r.told < r.acked
 			if !ok && r.node.in != nil && c.drained() {
-				err = c.closedError()
+				err = errDrained
 			}
 		}
 		if ok && r.told < r.acked {

@@ -205,6 +205,11 @@ func (s *Service) Recv(stream grpc.BidiStreamingServer[circuitv1.RecvRequest, ci
 		switch {
 		case err == io.EOF:
 			return nil
+		case err == errDrained:
+			if err := stream.SendMsg(&rpc.Frame{End: true}); err != nil {
+				return err
+			}
+			return circuit.At("recv", path, errDrained)
 		case err != nil:
 			return circuit.At("recv", path, err)
 		}

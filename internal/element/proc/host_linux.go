@@ -114,7 +114,7 @@ func defaultIgnoredSignals() {
 		return
 	}
 	discard := make(chan os.Signal, 1)
-	for sig := 1; sig < 32; sig++ {
+	for sig := 1; sig <= maxSignal; sig++ {
 		if ignored&(1<<(sig-1)) != 0 {
 			signal.Notify(discard, syscall.Signal(sig))
 		}
