@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"google.golang.org/grpc"
@@ -113,6 +114,22 @@ func (s subject) failure(ctx context.Context, l link, err error) (fate, error) {
 		return broken, err
 	}
 	return lostBeyond, err
+}
+
+// uncertain returns err, with which a call ended, as one that says as well what
+// is not known now: it is Lost, too, where err is not the server's word on the
+// outcome but the caller's, who gave up.
+func (s subject) uncertain(err error, text string) error {
+	var e *circuit.Error
+	if !errors.As(err, &e) || e.Kind != circuit.Timeout && e.Kind != circuit.Canceled && s.c.ctx.Err() == nil {
+		return err
+	}
+	c := *e
+	if c.Err == nil {
+		c.Err = e.Kind
+	}
+	c.Err = fmt.Errorf("%w; %w", c.Err, circuit.Errorf(circuit.Lost, text))
+	return &c
 }
 
 func isDone(l link) bool {

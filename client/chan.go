@@ -45,7 +45,9 @@ func (c *Chan) Close(ctx context.Context) error {
 
 // Send sends b as one message. It returns once the message is buffered whole,
 // or a receiver has confirmed that it used it. ErrClosed says that the channel
-// is closed, ErrLost that it is not known whether the message arrived.
+// is closed, ErrLost that it is not known whether the message arrived. Where ctx
+// ends while that is open, errors.Is finds both ErrLost and ErrTimeout or
+// ErrCanceled, which is the kind.
 //
 // To send many, a Sender is faster.
 func (c *Chan) Send(ctx context.Context, b []byte) error {
@@ -65,7 +67,8 @@ func (c *Chan) SendFrom(ctx context.Context, r io.Reader) (int64, error) {
 		return 0, err
 	}
 	defer cancel()
-	n, err := sendMessage(stream, 1, r)
+	whole := false // the message may have been sent whole
+	n, err := sendMessage(s.c.pool, stream, 1, r, func() { whole = true })
 	if err != nil && err != errStreamOver {
 		return n, err // and cancel cuts the message off
 	}
@@ -84,6 +87,9 @@ func (c *Chan) SendFrom(ctx context.Context, r io.Reader) (int64, error) {
 			return n, told
 		case err != nil:
 			_, err = s.failure(ctx, l, err)
+			if whole {
+				err = s.uncertain(err, sentInDoubt)
+			}
 			return n, circuit.At(s.op, s.path.String(), err)
 		}
 		for _, o := range reply.GetOutcomes() {
@@ -104,12 +110,17 @@ func openSend(ctx context.Context, c grpc.ClientConnInterface) (sendStream, erro
 // errStreamOver says that the server ended the call; receiving says why.
 var errStreamOver = errors.New("the stream is over")
 
+// sentInDoubt is what is to be said of a message whose sender gave up waiting
+// for its outcome.
+const sentInDoubt = "the receiver may or may not have the message"
+
 // sendMessage sends what r gives as the message number, in as many frames as
-// it takes. It returns r's error, or errStreamOver.
-func sendMessage(stream sendStream, number uint64, r io.Reader) (int64, error) {
+// it takes, and calls last before the last one. It returns r's error, or
+// errStreamOver.
+func sendMessage(pool mem.BufferPool, stream sendStream, number uint64, r io.Reader, last func()) (int64, error) {
 	var sent int64
 	for {
-		b, err := gather(r, sendChunk)
+		b, err := gather(pool, r)
 		if err == nil && drained(r) {
 			err = io.EOF
 		}
@@ -118,6 +129,9 @@ func sendMessage(stream sendStream, number uint64, r io.Reader) (int64, error) {
 			return sent, err
 		}
 		f := rpc.Frame{Message: number, Offset: uint64(sent), Data: mem.BufferSlice{b}, End: err == io.EOF}
+		if f.End {
+			last()
+		}
 		n := b.Len()
 		failed := stream.SendMsg(&f)
 		f.Free()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
 
 	"github.com/gocircuit/circuit"
 	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
@@ -43,7 +44,8 @@ type link interface {
 // it, once for all who do.
 type connector struct {
 	dial    func(context.Context, URL) (link, error)
-	targets []URL // in order of preference, at least one
+	targets []URL          // in order of preference, at least one
+	pool    mem.BufferPool // for what is sent
 
 	ctx   context.Context // ends when the client is closed
 	stop  context.CancelFunc
@@ -66,7 +68,7 @@ type round struct {
 
 func newConnector(targets []URL, dial func(context.Context, URL) (link, error)) *connector {
 	ctx, stop := context.WithCancel(context.Background())
-	return &connector{dial: dial, targets: targets, ctx: ctx, stop: stop}
+	return &connector{dial: dial, targets: targets, pool: newPool(), ctx: ctx, stop: stop}
 }
 
 // close ends everything and waits for it.

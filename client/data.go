@@ -83,14 +83,19 @@ func (d *data) writeTo(w io.Writer, n int) (done int, err error) {
 	return done, err
 }
 
-// gather returns what r gives in one buffer of its own, of at most size bytes,
-// with r's error. Small reads cost little memory.
-func gather(r io.Reader, size int) (mem.Buffer, error) {
-	pool := mem.DefaultBufferPool()
-	space := pool.Get(size)
+// sendChunk is how much data goes into a frame.
+const sendChunk = 128 << 10
+
+// newPool returns a pool of buffers for data to be sent.
+func newPool() mem.BufferPool { return mem.NewTieredBufferPool(1<<10, 16<<10, sendChunk) }
+
+// gather returns what one Read of r gives, with its error. Small reads cost
+// little memory.
+func gather(pool mem.BufferPool, r io.Reader) (mem.Buffer, error) {
+	space := pool.Get(sendChunk)
 	n, err := r.Read(*space)
-	n = max(0, min(n, size))
-	if n <= size/8 {
+	n = max(0, min(n, sendChunk))
+	if n <= sendChunk/8 {
 		small := mem.Copy((*space)[:n], pool)
 		pool.Put(space)
 		return small, err

@@ -71,8 +71,9 @@ func (m *Message) Bytes() ([]byte, error) {
 
 // Done acknowledges the message, which must have been read to its end, and
 // returns once the circuit has confirmed it: then no other receiver gets it.
-// ErrLost says that the connection broke before: another receiver may or may
-// not get it, marked as redelivered.
+// ErrLost says that the connection broke before, or, together with ErrTimeout
+// or ErrCanceled, that the context ended: another receiver may or may not get
+// it, marked as redelivered.
 func (m *Message) Done() error {
 	if err := m.ack(); err != nil {
 		return err

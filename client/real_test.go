@@ -239,3 +239,29 @@ func TestSuicideAndJoin(t *testing.T) {
 		t.Errorf("a server that joined: %v", err)
 	}
 }
+
+// A program can hand its circuit on to others.
+func TestURLOfMembers(t *testing.T) {
+	w := newWorld(t, 2)
+	c := w.dial(0)
+	for m, err := range c.Servers(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := c.URL(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(u.String(), u.Key.Encode()) {
+			t.Errorf("%v tells the key", u)
+		}
+		d, err := client.Dial(t.Context(), u.Secret())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.DialIn().ID; got != m.ID {
+			t.Errorf("dialled in at %v, want %v", got, m.ID)
+		}
+		d.Close()
+	}
+}

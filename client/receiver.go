@@ -38,6 +38,8 @@ type Receiver struct {
 	aside      []rpc.Frame // came while a confirmation was waited for
 	asideBytes int
 
+	drained bool // the server said that no more messages come
+
 	data        data     // of the last frame
 	sizes       []uint32 // lengths of the whole messages in data, but the current one's
 	redelivered bool     // they are
@@ -109,13 +111,13 @@ func (r *Receiver) Next() (*Message, error) {
 }
 
 // All iterates over the messages until the channel is closed and drained, which
-// ends the iteration, or until an error, which is yielded. Messages still have
-// to be acknowledged.
+// ends the iteration, or until an error, which is yielded: ErrClosed says that
+// the channel was scrubbed. Messages still have to be acknowledged.
 func (r *Receiver) All() iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
 		for {
 			m, err := r.Next()
-			if errors.Is(err, circuit.Closed) && r.s.c.ctx.Err() == nil {
+			if errors.Is(err, circuit.Closed) && r.drained {
 				return
 			}
 			if !yield(m, err) || err != nil {
@@ -128,9 +130,11 @@ func (r *Receiver) All() iter.Seq2[*Message, error] {
 // Flush waits until what was acknowledged is confirmed.
 func (r *Receiver) Flush() error { return r.confirm(r.ack) }
 
-// Close waits until what was acknowledged is confirmed, and ends the stream.
+// Close waits until what was acknowledged is confirmed, and ends the stream. It
+// is no way to unblock a Next in another goroutine: for that, cancel its context.
 // Messages that were not acknowledged go to other receivers. ErrLost says that
-// it is not known which acknowledgements arrived.
+// it is not known which acknowledgements arrived; if that is because the context
+// ended, the error is ErrTimeout or ErrCanceled as well.
 func (r *Receiver) Close() error {
 	defer r.abandon()
 	if r.stream == nil {
@@ -141,12 +145,15 @@ func (r *Receiver) Close() error {
 	for err == nil {
 		var f rpc.Frame
 		if err = r.stream.RecvMsg(&f); err == nil {
-			r.confirmed = max(r.confirmed, f.Confirmed)
+			r.note(&f)
 			f.Free()
 		}
 	}
 	if r.confirmed >= r.ack {
 		return nil
+	}
+	if err != io.EOF {
+		_, err = r.s.failure(r.ctx, r.link, err)
 	}
 	return r.unconfirmed(err)
 }
@@ -238,8 +245,14 @@ func (r *Receiver) receive(f *rpc.Frame) error {
 		_, err = r.s.failure(r.ctx, r.link, err)
 		return circuit.At(r.s.op, r.s.path.String(), err)
 	}
-	r.confirmed = max(r.confirmed, f.Confirmed)
+	r.note(f)
 	return nil
+}
+
+// note takes what a frame says about more than its message.
+func (r *Receiver) note(f *rpc.Frame) {
+	r.confirmed = max(r.confirmed, f.Confirmed)
+	r.drained = r.drained || f.Message == 0 && f.End
 }
 
 // confirm acknowledges all messages up to n and waits until that is confirmed.
@@ -270,9 +283,10 @@ func (r *Receiver) confirm(n uint64) error {
 
 // unconfirmed says that acknowledgements may not have arrived, and why.
 func (r *Receiver) unconfirmed(err error) error {
+	const again = "another receiver may get again what was received"
 	switch circuit.KindOf(err) {
 	case circuit.Timeout, circuit.Canceled:
-		return err
+		return circuit.At(r.s.op, r.s.path.String(), r.s.uncertain(err, again))
 	}
-	return r.s.lost("the stream ended before the server confirmed what was received; another receiver may get it again")
+	return r.s.lost("the stream ended before the server confirmed all; " + again)
 }

@@ -38,6 +38,7 @@ type Sender struct {
 	sizes   []uint32 // and their lengths
 	writing bool     // somebody sends a frame
 	next    uint64   // number of the next message, from 1
+	whole   uint64   // number of the last message that may have been sent whole
 
 	confirmed uint64
 	known     uint64 // outcomes told, failures included
@@ -90,6 +91,7 @@ func (s *Sender) Send(b []byte) error {
 	}
 	s.batch = append(s.batch, b...)
 	s.sizes = append(s.sizes, uint32(len(b)))
+	s.whole = s.next
 	s.next++
 	if len(s.sizes) == 1 && !s.writing {
 		s.changed.Broadcast()
@@ -118,7 +120,11 @@ func (s *Sender) SendFrom(r io.Reader) (int64, error) {
 	s.writing = true
 	s.mu.Unlock()
 
-	n, err := sendMessage(s.stream, number, r)
+	n, err := sendMessage(s.s.c.pool, s.stream, number, r, func() {
+		s.mu.Lock()
+		s.whole = number
+		s.mu.Unlock()
+	})
 
 	s.mu.Lock()
 	s.writing = false
@@ -134,8 +140,8 @@ func (s *Sender) SendFrom(r io.Reader) (int64, error) {
 	s.stop()
 	_ = s.settle(func() bool { return false }) // until the server told of the others
 	s.mu.Lock()
-	if before == nil {
-		s.failed = err
+	if before == nil && s.known >= s.whole {
+		s.failed = err // else it is more important what became of those before
 	}
 	s.tellDone()
 	s.mu.Unlock()
@@ -171,6 +177,11 @@ func (s *Sender) Confirmed() uint64 {
 
 // Close waits until all messages sent are confirmed and ends the stream. It
 // returns the error of the first that failed. The channel stays open.
+//
+// Close is no way to unblock a Send in another goroutine: for that, cancel its
+// context. Where the context ended while it was open what became of a message,
+// the error is of kind ErrTimeout or ErrCanceled, and errors.Is finds ErrLost in
+// it as well.
 func (s *Sender) Close() error {
 	if s.stream == nil {
 		s.mu.Lock()
@@ -322,5 +333,8 @@ func (s *Sender) unsettled(l link, err error) error {
 		return s.s.lost("the server ended the call without saying what became of all messages")
 	}
 	_, err = s.s.failure(s.ctx, l, err)
+	if s.known < s.whole {
+		err = s.s.uncertain(err, sentInDoubt)
+	}
 	return circuit.At(s.s.op, s.s.path.String(), err)
 }

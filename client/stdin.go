@@ -14,9 +14,6 @@ import (
 	"github.com/gocircuit/circuit/internal/rpc"
 )
 
-// sendChunk is how much data goes into a frame.
-const sendChunk = 128 << 10
-
 // Stdin feeds a process. It is not for use by several goroutines at once.
 type Stdin struct {
 	s   subject
@@ -64,7 +61,7 @@ func (s *Stdin) Write(b []byte) (int, error) {
 	done := 0
 	for done < len(b) {
 		part := b[done:min(done+sendChunk, len(b))]
-		if err := s.send(mem.Copy(part, mem.DefaultBufferPool())); err != nil {
+		if err := s.send(mem.Copy(part, s.s.c.pool)); err != nil {
 			return done, err
 		}
 		done += len(part)
@@ -80,7 +77,7 @@ func (s *Stdin) ReadFrom(r io.Reader) (int64, error) {
 	}
 	var done int64
 	for {
-		b, err := gather(r, sendChunk)
+		b, err := gather(s.s.c.pool, r)
 		n := b.Len()
 		if n == 0 {
 			b.Free()

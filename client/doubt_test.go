@@ -1,0 +1,176 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+// wantDoubt fails the test unless err is of the kind, and says as well that an
+// outcome is not known.
+func wantDoubt(t *testing.T, err error, kind ErrorKind, says string) {
+	t.Helper()
+	if KindOf(err) != kind || !errors.Is(err, ErrLost) || err == nil || !strings.HasSuffix(err.Error(), "; "+says) {
+		t.Errorf("error %v, of kind %v; want %v, Lost, and %q", err, KindOf(err), kind, says)
+	}
+}
+
+// wantCertain fails the test if err says that an outcome is not known.
+func wantCertain(t *testing.T, err error, kind error) {
+	t.Helper()
+	if !errors.Is(err, kind) || errors.Is(err, ErrLost) {
+		t.Errorf("error %v, want %v and nothing more", err, kind)
+	}
+}
+
+// A sender who gives up on a message that has gone out does not know whether it
+// arrived, and is told so.
+func TestSendGivenUpIsInDoubt(t *testing.T) {
+	_, ch := newChan(t, 0)
+	for name, send := range map[string]func(context.Context) error{
+		"Send": func(ctx context.Context) error { return ch.Send(ctx, []byte("x")) },
+		"SendFrom": func(ctx context.Context) error {
+			_, err := ch.SendFrom(ctx, bytes.NewReader(make([]byte, 200_000)))
+			return err
+		},
+		"Sender.Close": func(ctx context.Context) error {
+			s := ch.Sender(ctx)
+			if err := s.Send([]byte("x")); err != nil {
+				return err
+			}
+			return s.Close()
+		},
+		"Sender.Flush": func(ctx context.Context) error {
+			s := ch.Sender(ctx)
+			defer s.Close()
+			if _, err := s.SendFrom(strings.NewReader("x")); err != nil {
+				return err
+			}
+			return s.Flush()
+		},
+		"Sender.Send": func(ctx context.Context) error {
+			s := ch.Sender(ctx, Ahead(1))
+			defer s.Close()
+			if err := s.Send([]byte("x")); err != nil {
+				return err
+			}
+			return s.Send([]byte("y"))
+		},
+		"Sender.Close after a reader that ended with the context": func(ctx context.Context) error {
+			s := ch.Sender(ctx)
+			if err := s.Send([]byte("x")); err != nil {
+				return err
+			}
+			cut := readerFunc(func([]byte) (int, error) { <-ctx.Done(); return 0, ctx.Err() })
+			if _, err := s.SendFrom(io.MultiReader(strings.NewReader("begun"), cut)); err == nil {
+				return nil
+			}
+			return s.Close()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			wantDoubt(t, send(ctx), ErrTimeout, sentInDoubt)
+
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			ended := make(chan error)
+			go func() { ended <- send(ctx) }()
+			for {
+				if stat, err := ch.Stat(t.Context()); err != nil || stat.Senders == 1 {
+					break
+				}
+			}
+			interrupt()
+			wantDoubt(t, <-ended, ErrCanceled, sentInDoubt)
+		})
+	}
+}
+
+// A message whose end was not sent, or of which nothing was, arrives nowhere.
+func TestSendGivenUpBefore(t *testing.T) {
+	_, ch := newChan(t, 1)
+	var ctx context.Context
+	var cancel context.CancelFunc
+	cut := readerFunc(func([]byte) (int, error) { cancel(); return 0, ctx.Err() })
+
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	_, err := ch.SendFrom(ctx, io.MultiReader(strings.NewReader("begun"), cut))
+	wantCertain(t, err, context.Canceled)
+	wantCertain(t, ch.Send(ctx, []byte("x")), ErrCanceled)
+
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	s := ch.Sender(ctx)
+	if err := s.Send([]byte("kept")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.SendFrom(io.MultiReader(strings.NewReader("begun"), cut))
+	wantCertain(t, err, context.Canceled)
+	wantCertain(t, s.Close(), context.Canceled)
+}
+
+// A receiver who gives up before its acknowledgement is confirmed does not know
+// whether the message comes again, and is told so.
+func TestRecvGivenUpIsInDoubt(t *testing.T) {
+	for name, confirm := range map[string]func(*Receiver, *Message) error{
+		"Done":  func(_ *Receiver, m *Message) error { return m.Done() },
+		"Flush": func(r *Receiver, m *Message) error { return errors.Join(m.Ack(), r.Flush()) },
+		"Close": func(r *Receiver, m *Message) error { _ = m.Ack(); return r.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, ch := newChan(t, 1)
+			if err := ch.Send(t.Context(), []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			r := ch.Receiver(ctx)
+			defer r.Close()
+			m, err := r.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := m.Bytes(); err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+			err = confirm(r, m)
+			wantDoubt(t, err, ErrCanceled, "another receiver may get again what was received")
+			if err != nil && !strings.HasPrefix(err.Error(), "recv "+ch.Path().String()+": canceled; ") {
+				t.Errorf("error %q", err)
+			}
+		})
+	}
+}
+
+// All ends cleanly after the last message of a closed channel only.
+func TestAllOfAScrubbedChan(t *testing.T) {
+	f, ch := newChan(t, 1)
+	r := ch.Receiver(t.Context())
+	ended := make(chan error)
+	go func() {
+		var last error
+		for _, err := range r.All() {
+			last = err
+		}
+		ended <- last
+	}()
+	for {
+		if stat, err := ch.Stat(t.Context()); err != nil || stat.Receivers == 1 {
+			break
+		}
+	}
+	if err := f.other(ch).Scrub(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, <-ended, ErrClosed)
+}
