@@ -31,6 +31,7 @@ type Budget struct {
 const (
 	streamMemory = 1 << 20   // of one spool
 	minMemory    = blockSize // of all spools
+	minStream    = 16 << 10  // that every spool may keep, whatever the others do
 )
 
 // NewBudget returns a budget of total bytes kept, of which at most memory in
@@ -53,12 +54,15 @@ func (b *Budget) InMemory() int64 {
 	return b.inMemory
 }
 
-// takeBytes allows s to keep up to n more bytes, and returns how many. Where
-// it is none and enlist is set, s is among those who are told of free bytes.
+// takeBytes allows s, which is locked, to keep up to n more bytes, and returns
+// how many. Where it is none and enlist is set, s is among those who are told
+// of free bytes. A spool that keeps next to nothing is always allowed a little,
+// so that a stream that is read goes on however much others keep that nobody
+// reads.
 func (b *Budget) takeBytes(s *Spool, n int64, enlist bool) int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n = max(min(n, b.total-b.kept), 0)
+	n = max(min(n, max(b.total-b.kept, minStream-s.bytes)), 0)
 	b.kept += n
 	if n == 0 && enlist {
 		b.wantBytes = enqueue(b.wantBytes, s)

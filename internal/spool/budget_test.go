@@ -2,6 +2,7 @@ package spool
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -29,12 +30,14 @@ func ackAll(t *testing.T, s *Spool) {
 	c.Ack(s.Stat().Written)
 }
 
-// writers lets each of n spools want one byte, and returns them once all wait.
+// writers lets each of n spools want one byte more than every spool may keep,
+// and returns them once all wait.
 func writers(t *testing.T, b *Budget, n int) (all []*Spool, wait func()) {
 	t.Helper()
 	var done sync.WaitGroup
 	for range n {
 		s := newSpool(t, Config{Limit: 1 << 20, Budget: b})
+		mustWrite(t, s, minStream)
 		mustBeFull(t, s, fullServer)
 		all = append(all, s)
 		done.Go(func() { mustWrite(t, s, 1) })
@@ -55,7 +58,7 @@ func TestServerLimit(t *testing.T) {
 			relieve(t, hog)
 			wait()
 			for i, s := range all {
-				if got := s.Stat(); got.Kept != 1 || got.Blocked != "" {
+				if got := s.Stat(); got.Kept != minStream+1 || got.Blocked != "" {
 					t.Errorf("writer %d: %+v", i, got)
 				}
 			}
@@ -98,12 +101,54 @@ func TestServerLimitAndDrop(t *testing.T) {
 	c := s.Cursor(0, true)
 	mustWrite(t, s, 500_000)
 	s.End()
-	if read, lost := readAll(t, c); read != 100 || lost != 499_900 {
+	if read, lost := readAll(t, c); read != minStream || lost != 500_000-minStream {
 		t.Errorf("read %d, lost %d", read, lost)
 	}
 	if got := s.Stat().Blocked; got != "" {
 		t.Errorf("blocked by %q", got)
 	}
+}
+
+// A stream that is read goes on, though others keep all there is and want what
+// its reader frees.
+func TestReadStreamGoesOnBesideUnreadOnes(t *testing.T) {
+	b := NewBudget(1<<20, 16<<20)
+	hog := newSpool(t, Config{Limit: 8 << 20, Budget: b})
+	mustWrite(t, hog, 1<<20)
+	var hungry sync.WaitGroup
+	defer hungry.Wait()
+	for range 3 {
+		s := newSpool(t, Config{Limit: 8 << 20, Budget: b})
+		defer s.Close()
+		hungry.Go(func() {
+			for s.Wait() == nil {
+				if _, err := write(s, 1<<20); errors.Is(err, ErrClosed) {
+					return
+				}
+			}
+		})
+	}
+	s := newSpool(t, Config{Limit: 8 << 20, Budget: b})
+	const total = 2 << 20
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		c := s.Cursor(0, true)
+		for at := uint64(0); ; c.Ack(at) {
+			chunk, err := c.Next(t.Context())
+			if err != nil {
+				if at != total || !errors.Is(err, io.EOF) {
+					t.Errorf("read %d of %d bytes: %v", at, total, err)
+				}
+				return
+			}
+			checkChunk(t, chunk, at)
+			at += uint64(len(chunk.Data))
+			chunk.Free()
+		}
+	})
+	mustWrite(t, s, total)
+	s.End()
+	reader.Wait()
 }
 
 // A closed writer that was just woken passes that on.
@@ -112,6 +157,7 @@ func TestClosedWriterPassesOn(t *testing.T) {
 	hog := newSpool(t, Config{Limit: 4 << 20, Budget: b})
 	mustWrite(t, hog, 1<<20)
 	gone := newSpool(t, Config{Limit: 1 << 20, Budget: b})
+	mustWrite(t, gone, minStream)
 	mustBeFull(t, gone, fullServer)
 	_, wait := writers(t, b, 1)
 	hog.Close() // wakes gone, which has no writer
