@@ -96,6 +96,9 @@ func (c *Cursor) next() (Chunk, <-chan struct{}, error) {
 		return Chunk{}, s.data.next(), nil
 	}
 	c.pos = chunk.Offset + uint64(len(chunk.Data))
+	if s.pace.read(c.pos) {
+		s.room.ring()
+	}
 	return chunk, nil, nil
 }
 

@@ -24,11 +24,11 @@ type grant struct {
 func (s *Spool) Fill(read func(p []byte) (int, error)) (int, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	g, why := s.grant(false)
-	if why != "" {
+	g, _, ok := s.grant(false)
+	if !ok {
 		// Listen first and look again, so that no ring is missed.
-		full := s.room.next()
-		if g, why = s.grant(true); why != "" {
+		full, why := s.room.next(), ""
+		if g, why, ok = s.grant(true); !ok {
 			s.mu.Lock()
 			s.full, s.why = full, why
 			s.mu.Unlock()
@@ -59,46 +59,58 @@ func (s *Spool) Wait() error {
 		return nil
 	}
 	var retry <-chan time.Time
-	if why == fullDisk {
+	switch why {
+	case fullDisk:
 		retry = time.After(diskRetry)
+	case "":
+		retry = time.After(paceWait)
 	}
+	late := false
 	select {
 	case <-full:
 	case <-retry:
+		late = true
 	}
 	s.cfg.Budget.leave(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.full = nil // why stays, until there turns out to be room
+	if why == "" {
+		s.pace.waited(late)
+	}
 	if s.closed || s.ended {
 		return ErrClosed
 	}
 	return nil
 }
 
-// grant takes memory and room for new bytes, or says why there is none. Where
-// the stream is over it grants nothing, without a reason.
-func (s *Spool) grant(enlist bool) (g grant, why string) {
+// grant takes memory and room for new bytes; ok is false where there is none,
+// and why says why, unless it is only for the sake of a reader. Where the
+// stream is over it grants nothing.
+func (s *Spool) grant(enlist bool) (g grant, why string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.ended {
-		return grant{}, ""
+		return grant{}, "", true
 	}
 	if p := s.newest(); p == nil || p.room() == 0 || p.blk.isSmall() {
+		if s.memory+blockSize > streamMemory && !s.cfg.Drop && s.pace.waits(s.pieces[0]) {
+			return grant{}, "", false
+		}
 		taken, why := s.takeBlock(enlist)
 		switch {
 		case s.closed && taken:
 			s.cfg.Budget.giveBack(0, blockSize)
-			return grant{}, ""
+			return grant{}, "", true
 		case s.closed:
-			return grant{}, ""
+			return grant{}, "", true
 		case !taken && !s.cfg.Drop:
-			return grant{}, why
+			return grant{}, why, false
 		}
 		g.fresh, g.lose = newBlock(&s.cfg.Budget.pool), !taken
 		if g.lose {
 			g.buf = g.fresh.buf
-			return g, ""
+			return g, "", true
 		}
 	}
 	p := s.newest() // taking a block may have changed it
@@ -114,9 +126,9 @@ func (s *Spool) grant(enlist bool) (g grant, why string) {
 	}
 	if why = s.takeRoom(&g, enlist); len(g.buf) == 0 || s.closed {
 		s.release(g)
-		return grant{}, why
+		return grant{}, why, s.closed
 	}
-	return g, ""
+	return g, "", true
 }
 
 func (s *Spool) newest() *piece {

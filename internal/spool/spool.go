@@ -65,7 +65,8 @@ type Spool struct {
 	ended  bool
 	closed bool
 	full   <-chan struct{} // set where Fill found no room; closed once there may be some
-	why    string          // why there was none
+	why    string          // why there was none; empty if it is for the sake of a reader
+	pace   pace
 
 	// Guarded by the budget's lock.
 	memoryList  *list.List

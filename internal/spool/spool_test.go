@@ -50,6 +50,9 @@ func write(s *Spool, n int) (int, error) {
 		k, err := s.Fill(func(p []byte) (int, error) {
 			return copy(p, stream(s.Stat().Written, min(n-done, len(p)))), nil
 		})
+		if errors.Is(err, ErrFull) && s.Stat().Blocked == "" { // for the sake of a reader
+			err = s.Wait()
+		}
 		if err != nil {
 			return done, err
 		}
