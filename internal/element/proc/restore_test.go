@@ -133,6 +133,8 @@ func TestShutdown(t *testing.T) {
 func TestShutdownWithReaderOfScrubbedProcess(t *testing.T) {
 	w := newWorld(t, nil)
 	p := w.start("p", circuit.Cmd{Path: "sh", Args: []string{"-c", "read x; sleep 1000 & echo hi"}, Scrub: true})
+	pid := p.stat().Pid
+	defer syscall.Kill(-pid, syscall.SIGKILL) // the sleep
 	r := p.stdout()
 	p.stdin().give("\n", true)
 	if got := r.read(3); got != "hi\n" {
@@ -180,4 +182,23 @@ func TestChildrenEndWithTheServer(t *testing.T) {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		return err != nil || strings.Contains(string(b), ") Z ")
 	})
+}
+
+// A process that could not be listed after a crash of the server is not
+// started.
+func TestNoRecordNoProcess(t *testing.T) {
+	w := recording(t, t.TempDir())
+	dir := w.service.cfg.RecordDir
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.make("p", circuit.Cmd{Path: "sleep", Args: []string{"1000"}})
+	if !errors.Is(err, circuit.Exhausted) {
+		t.Errorf("made without a record: %v", err)
+	}
+	eventually(t, "nothing is left", func() bool { return w.service.Count() == 0 })
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.start("p", sh("exit 0")).wait()
 }
