@@ -40,7 +40,7 @@ func receive(ctx context.Context, ch *Chan) (string, error) {
 
 func TestSendAndRecv(t *testing.T) {
 	f, ch := newChan(t, 0)
-	long := strings.Repeat("0123456789abcdef", 300_000)
+	long := strings.Repeat("0123456789abcdef", 150_000)
 	for _, text := range []string{"", "short", long} {
 		sent := make(chan error)
 		go func() { sent <- ch.Send(t.Context(), []byte(text)) }()

@@ -10,7 +10,7 @@ import (
 )
 
 func TestSenderAndReceiver(t *testing.T) {
-	const messages = 600
+	const messages = 180
 	for _, test := range []struct {
 		name             string
 		capacity, credit int
