@@ -132,7 +132,7 @@ func (p *Proc) await() {
 		p.stderr.lastReader()
 		p.end()
 	default:
-		p.service.keepRecord(p)
+		_ = p.service.keepRecord(p) // which logs it; a restarted server would list the process as lost
 	}
 }
 

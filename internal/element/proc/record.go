@@ -35,10 +35,10 @@ func (s *Service) spoolPath(generation uint64, stream string) string {
 }
 
 // keepRecord keeps a record of p as it is now, where the server has a place for
-// records.
-func (s *Service) keepRecord(p *Proc) {
+// records. Errors are of kind Exhausted.
+func (s *Service) keepRecord(p *Proc) error {
 	if s.cfg.RecordDir == "" {
-		return
+		return nil
 	}
 	r := record{Path: p.path, Generation: p.generation, Cmd: p.cmd, Pid: p.pid, Started: p.started}
 	if p.hasEnded() {
@@ -51,17 +51,33 @@ func (s *Service) keepRecord(p *Proc) {
 		err = replaceFile(s.recordPath(p.generation), b)
 	}
 	if err != nil {
-		s.cfg.Log.Warn("a process would not be remembered after a crash of the server", slog.Any("error", err))
+		s.cfg.Log.Warn("the record of a process cannot be written", slog.String("path", p.path.String()), slog.Any("error", err))
+		return circuit.Errorf(circuit.Exhausted, "the server cannot record the process in its data directory, whose disk may be full")
 	}
+	return nil
 }
 
-// replaceFile writes a file that is there as a whole or not at all.
+// replaceFile writes a file that is there as a whole or not at all; or, where the
+// disk has no room for a second one, in its place.
 func replaceFile(path string, b []byte) error {
 	next := path + ".new"
-	if err := os.WriteFile(next, b, 0o600); err != nil {
+	err := os.WriteFile(next, b, 0o600)
+	if err == nil {
+		err = os.Rename(next, path)
+	}
+	if err == nil {
+		return nil
+	}
+	os.Remove(next) // where it is there at all, it is a part
+	f, inPlace := os.OpenFile(path, os.O_WRONLY, 0)
+	if inPlace != nil {
 		return err
 	}
-	return os.Rename(next, path)
+	defer f.Close()
+	if _, err := f.WriteAt(b, 0); err != nil {
+		return err
+	}
+	return f.Truncate(int64(len(b)))
 }
 
 func (s *Service) forgetRecord(p *Proc) {

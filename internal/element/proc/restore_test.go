@@ -192,7 +192,7 @@ func TestNoRecordNoProcess(t *testing.T) {
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
-	_, err := w.make("p", circuit.Cmd{Path: "sleep", Args: []string{"1000"}})
+	_, err := w.try("p", circuit.Cmd{Path: "sleep", Args: []string{"1000"}})
 	if !errors.Is(err, circuit.Exhausted) {
 		t.Errorf("made without a record: %v", err)
 	}

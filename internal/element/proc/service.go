@@ -139,8 +139,14 @@ func (s *Service) start(path circuit.Path, generation uint64, cmd circuit.Cmd) (
 	s.mu.Lock()
 	s.procs[p] = struct{}{}
 	s.mu.Unlock()
-	s.keepRecord(p)
+	err = s.keepRecord(p)
 	p.begin()
+	if err != nil {
+		_ = p.signal(syscall.SIGKILL) // fails only if it has ended
+		<-p.ended
+		p.end()
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -250,14 +256,17 @@ func (s *Service) Shutdown(ctx context.Context, grace time.Duration) {
 	}
 	hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), killWait)
 	defer cancel()
+	stuck := false
 	for _, p := range all {
 		if _, err := p.Wait(hard); err != nil {
 			s.cfg.Log.Warn("a process that was killed does not end, and is left", slog.Int("pid", p.pid))
-			return
+			stuck = true
+			continue
 		}
-	}
-	for _, p := range all {
 		p.end()
+	}
+	if stuck {
+		return // what awaits the process cannot end before it does
 	}
 	s.tasks.Wait()
 	_ = s.cfg.Host.Close() // has nothing left to fail at
