@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"syscall"
 
 	"github.com/gocircuit/circuit"
 	"github.com/gocircuit/circuit/internal/element/channel"
@@ -49,7 +50,7 @@ func LimitDocs() []LimitDoc {
 		{"channel-bytes", 1 << 30, true, 64 << 10, math.MaxInt64, "held for all channels", func(l *Limits) *int64 { return &l.ChannelBytes }},
 		{"channel-calls", channel.DefaultCalls, false, 2, most, "sends and receives open at once on one channel", func(l *Limits) *int64 { return &l.ChannelCalls }},
 		{"streams", transport.DefaultMaxStreams, false, 16, most, "calls open at once on one connection", func(l *Limits) *int64 { return &l.Streams }},
-		{"connections", 10_000, false, 8, most, "connections open at once, of clients and again of servers", func(l *Limits) *int64 { return &l.Connections }},
+		{"connections", 10_000, false, 8, most, "connections open at once, of clients and again of servers; never more than a quarter of the open files", func(l *Limits) *int64 { return &l.Connections }},
 		{"handshakes", 1024, false, 1, most, "connections not yet authenticated; at the limit the oldest is dropped", func(l *Limits) *int64 { return &l.Handshakes }},
 		{"request-bytes", 4 << 20, true, 2 << 20, 4 << 20, "one request or frame", func(l *Limits) *int64 { return &l.RequestBytes }},
 	}
@@ -87,4 +88,15 @@ func (l Limits) withDefaults() Limits {
 		}
 	}
 	return l
+}
+
+// connections returns how many connections there may be: not so many that
+// nothing is left for processes and files.
+func (l Limits) connections() int {
+	n := uint64(l.Connections)
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err == nil {
+		n = min(n, max(files.Cur/4, 8))
+	}
+	return int(n)
 }

@@ -52,6 +52,10 @@ type Server struct {
 
 	serving sync.WaitGroup // the accept loops, and the closing of dropped connections
 
+	calls       context.Context // ends when calls are to end
+	cancelCalls context.CancelFunc
+
+	ready   chan struct{} // closed when Start has succeeded
 	stop    sync.Once
 	stopNow chan struct{} // closed when stopping must not wait any longer
 	done    chan struct{} // closed when all has ended
@@ -66,8 +70,9 @@ type Server struct {
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	s := &Server{
 		cfg: cfg.withDefaults(), started: time.Now(),
-		stopNow: make(chan struct{}), done: make(chan struct{}),
+		ready: make(chan struct{}), stopNow: make(chan struct{}), done: make(chan struct{}),
 	}
+	s.calls, s.cancelCalls = context.WithCancel(context.Background())
 	s.log = s.cfg.Log
 	defer func() {
 		if err != nil {
@@ -94,14 +99,15 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.listen(cred, inURL); err != nil {
 		return nil, err
 	}
-	if err := s.compose(cred); err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := s.compose(cred); err != nil {
 		return nil, err
 	}
 	s.serve()
 	s.join()
+	close(s.ready)
 	return s, nil
 }
 
@@ -112,7 +118,7 @@ func (s *Server) listen(cred *credential.Credential, inURL bool) error {
 		return err
 	}
 	s.listener, err = transport.Listen(s.cfg.Network, addr, transport.ListenConfig{
-		Credential: cred, MaxHandshakes: int(s.cfg.Limits.Handshakes), MaxConns: int(s.cfg.Limits.Connections), Log: s.log,
+		Credential: cred, MaxHandshakes: int(s.cfg.Limits.Handshakes), MaxConns: s.cfg.Limits.connections(), Log: s.log,
 	})
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gocircuit/circuit"
+	"github.com/gocircuit/circuit/client"
 	"github.com/gocircuit/circuit/internal/credential"
 	"github.com/gocircuit/circuit/internal/server"
 )
@@ -174,16 +175,25 @@ func TestTemporaryDirectoriesAreRemoved(t *testing.T) {
 	if dirs, _ := filepath.Glob(filepath.Join(tmp, "circuit-server-*")); len(dirs) != 0 {
 		t.Errorf("a stopped server leaves %v", dirs)
 	}
-	stale := filepath.Join(tmp, "circuit-server-stale")
-	if err := os.Mkdir(stale, 0o700); err != nil {
-		t.Fatal(err)
+	stale, starting := filepath.Join(tmp, "circuit-server-stale"), filepath.Join(tmp, "circuit-server-starting")
+	for _, dir := range []string{stale, starting} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "lock"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := os.WriteFile(filepath.Join(stale, "lock"), nil, 0o600); err != nil {
+	long := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(stale, long, long); err != nil {
 		t.Fatal(err)
 	}
 	start(t, config(t))
 	if _, err := os.Stat(stale); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what a killed server left is still there: %v", err)
+	}
+	if _, err := os.Stat(starting); err != nil {
+		t.Errorf("a server that had not locked its directory yet lost it: %v", err)
 	}
 }
 
@@ -201,5 +211,36 @@ func TestLimits(t *testing.T) {
 		if err := l.Set(bad); !errors.Is(err, circuit.Invalid) {
 			t.Errorf("%s: %v", bad, err)
 		}
+	}
+}
+
+// A call that waits when its server stops is told so.
+func TestStopIsTold(t *testing.T) {
+	s := start(t, config(t))
+	c, err := client.Dial(t.Context(), s.URL().Secret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	a, err := c.Walk(s.URL().ID.Path().String() + "/q")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := a.MakeChan(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	received := make(chan error, 1)
+	go func() {
+		_, err := q.Recv(t.Context())
+		received <- err
+	}()
+	eventually(t, "the receiver waits", func() bool {
+		stat, err := q.Stat(t.Context())
+		return err == nil && stat.Receivers == 1
+	})
+	stop(s)
+	if err := <-received; !errors.Is(err, circuit.Unreachable) || !strings.Contains(err.Error(), "stopping") {
+		t.Errorf("the receiver is told %v", err)
 	}
 }

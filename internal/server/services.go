@@ -26,7 +26,7 @@ import (
 // newGRPC returns the grpc.Server of one role. Both have the same services; a
 // call goes through errors, access and router to its service.
 func (s *Server) newGRPC(role credential.Role) *grpc.Server {
-	outer := rpc.Interceptor{Log: s.log}
+	outer := rpc.Interceptor{Log: s.log, Until: s.calls}
 	gate := access.Interceptor{Principal: func(ctx context.Context) credential.Peer {
 		p, _ := transport.PeerFrom(ctx)
 		return p

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/gocircuit/circuit"
 	"github.com/gocircuit/circuit/internal/credential"
@@ -33,6 +34,9 @@ const (
 
 // tempPattern names the private directories of servers without DataDir.
 const tempPattern = "circuit-server-*"
+
+// sweepAge is how old such a directory must be to be taken for abandoned.
+const sweepAge = time.Minute
 
 // maxPeers limits how many peers are remembered.
 const maxPeers = 256
@@ -109,8 +113,8 @@ func sweepTemp() {
 		if err != nil || !info.IsDir() || !ownedByUs(info) {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(dir, lockFile)); err != nil {
-			continue // just being made
+		if time.Since(info.ModTime()) < sweepAge {
+			continue // perhaps just being made, and not locked yet
 		}
 		if lock, err := lockDir(dir); err == nil {
 			_ = os.RemoveAll(dir) // what cannot be removed is tried again next time

@@ -61,6 +61,7 @@ func (s *Server) suicide() {
 
 func (s *Server) shutdown() {
 	defer close(s.done)
+	<-s.ready // the mesh may ask for it while the server is still being put together
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var watch sync.WaitGroup
@@ -79,6 +80,7 @@ func (s *Server) shutdown() {
 	cancelLeave()
 	s.procs.Shutdown(ctx, s.cfg.Grace)
 	s.mesh.Close()
+	s.cancelCalls()
 	s.drain(ctx)
 	s.serving.Wait()
 	s.procs.Drain()
@@ -108,11 +110,9 @@ func drain(ctx context.Context, g *grpc.Server) {
 	g.GracefulStop()
 }
 
-// abort releases what a Start that failed had made.
+// abort releases what a Start that failed had made. The mesh is not among it:
+// nothing can fail after it.
 func (s *Server) abort() {
-	if s.mesh != nil {
-		s.mesh.Close()
-	}
 	if s.procs != nil {
 		s.procs.Shutdown(context.Background(), 0)
 	}
