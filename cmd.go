@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 )
 
@@ -64,10 +65,47 @@ func ParseCmd(b []byte) (Cmd, error) {
 	if err := dec.Decode(&c); err != nil {
 		return Cmd{}, Errorf(Invalid, cmdSyntax(err))
 	}
+	if err := exactFields(b); err != nil {
+		return Cmd{}, err
+	}
 	if _, err := dec.Token(); err != io.EOF {
 		return Cmd{}, Errorf(Invalid, "there is something after the command's closing brace")
 	}
 	return c, c.Validate()
+}
+
+// exactFields refuses field names that differ in case from those of Cmd, which
+// package json takes, and names that come twice. b is valid.
+func exactFields(b []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	seen := map[string]bool{}
+	for depth, name := 0, true; ; {
+		token, err := dec.Token()
+		if err != nil {
+			return nil // the end
+		}
+		switch delim, ok := token.(json.Delim); {
+		case ok && (delim == '{' || delim == '['):
+			depth++
+			continue
+		case ok:
+			depth--
+		case depth == 1 && name:
+			field := token.(string)
+			if _, known := reflect.TypeFor[Cmd]().FieldByName(field); !known {
+				return Errorf(Invalid, fmt.Sprintf("the command has an unknown field %q", clip(field)))
+			}
+			if seen[field] {
+				return Errorf(Invalid, fmt.Sprintf("the command's field %s is given twice", field))
+			}
+			seen[field], name = true, false
+			continue
+		}
+		if depth == 0 {
+			return nil
+		}
+		name = name || depth == 1
+	}
 }
 
 // cmdSyntax puts a JSON error in the words of the person who wrote the command.
@@ -77,7 +115,7 @@ func cmdSyntax(err error) string {
 	var own *Error
 	switch {
 	case errors.As(err, &own):
-		return own.Error()
+		return "the command's field Spool: " + own.Error()
 	case errors.Is(err, io.EOF):
 		return `the command is empty; expected JSON such as {"Path":"/bin/ls","Args":["/"]}`
 	case errors.Is(err, io.ErrUnexpectedEOF):

@@ -23,7 +23,8 @@ func TestParseCmd(t *testing.T) {
 		``: "empty", `{`: "too early", `[]`: "object", `{"Path":"p"} {}`: "after", `{"Path":"p"}x`: "after", `{"Path":"p","Arg":[]}`: `"Arg"`,
 		`{"Args":["/"]}`: "Path", `{"Path":""}`: "Path", `{"Path":7}`: "Path", `{"Path":"p","Args":"/"}`: "Args", `{"Path":"p","Env":["A"]}`: `"A"`,
 		`{"Path":"p","Env":["=A"]}`: `"=A"`, `{"Path":"p\u0000"}`: "NUL", `{"Path":"p","Args":["\u0000"]}`: "NUL", `{"Path":"p","Spool":"x"}`: `"x"`,
-		`{"Path":"p","Spool":-1}`: "-1", `{"Path":"p","Overflow":"spill"}`: "spill", `{"Path":"p",}`: "byte",
+		`{"path":"p"}`: `"path"`, `{"Path":"p","Path":"q"}`: "twice", `{"Path":"p","Args":["Path","Path"],"ARGS":[]}`: `"ARGS"`,
+		`{"Path":"p","Spool":-1}`: "Spool", `{"Path":"p","Overflow":"spill"}`: "spill", `{"Path":"p",}`: "byte",
 		`{"Path":"` + strings.Repeat("p", circuit.MaxCmdBytes) + `"}`: "longer",
 	} {
 		if c, err := circuit.ParseCmd([]byte(in)); !errors.Is(err, circuit.Invalid) || !strings.Contains(err.Error(), names) {

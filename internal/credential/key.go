@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"syscall"
 
 	"github.com/gocircuit/circuit"
 )
@@ -59,19 +61,23 @@ func LoadKey(path string) (circuit.Key, error) {
 	return k, nil
 }
 
-// SaveKey writes a key's line to a new file of mode 0600. A file that is there
-// already is left alone: Exists.
+// SaveKey writes a key's line to a new file of mode 0600, as a whole or not at
+// all. A file that is there already is left alone: Exists.
 func SaveKey(path string, key circuit.Key) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
+	fail := func(err error) error {
 		kind := fileKind(err)
 		if kind == circuit.Exists {
 			err = errors.New("the file is there already; a key is never written over another")
 		} else {
-			err = fmt.Errorf("the key file cannot be made: %w", reason(err))
+			err = fmt.Errorf("the key file cannot be written: %w", reason(err))
 		}
 		return &circuit.Error{Path: path, Kind: kind, Err: err}
 	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".key-*") // mode 0600
+	if err != nil {
+		return fail(err)
+	}
+	defer os.Remove(f.Name())
 	_, err = f.WriteString(key.Encode() + "\n")
 	if err == nil {
 		err = f.Sync()
@@ -79,9 +85,11 @@ func SaveKey(path string, key circuit.Key) error {
 	if closed := f.Close(); err == nil {
 		err = closed
 	}
+	if err == nil {
+		err = os.Link(f.Name(), path) // fails where there is one
+	}
 	if err != nil {
-		os.Remove(path)
-		return &circuit.Error{Path: path, Kind: fileKind(err), Err: fmt.Errorf("the key file cannot be written: %w", reason(err))}
+		return fail(err)
 	}
 	return nil
 }
@@ -95,6 +103,8 @@ func fileKind(err error) circuit.ErrorKind {
 		return circuit.Exists
 	case errors.Is(err, fs.ErrPermission):
 		return circuit.Denied
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return circuit.Exhausted
 	}
 	return circuit.Invalid
 }
@@ -102,8 +112,12 @@ func fileKind(err error) circuit.ErrorKind {
 // reason strips the operation and the path, which the error around it names.
 func reason(err error) error {
 	var p *fs.PathError
-	if errors.As(err, &p) {
+	var l *os.LinkError
+	switch {
+	case errors.As(err, &p):
 		return p.Err
+	case errors.As(err, &l):
+		return l.Err
 	}
 	return err
 }

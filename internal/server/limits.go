@@ -22,7 +22,7 @@ type Limits struct {
 	ChannelBytes int64 // bytes held for all channels
 	ChannelCalls int64 // sends and receives open at once on one channel
 	Streams      int64 // calls open at once on one connection
-	Connections  int64 // connections open at once, of clients and again of servers
+	Connections  int64 // connections open at once, of clients and again of servers; never more than a quarter of the open files allowed
 	Handshakes   int64 // connections not yet authenticated; at the limit the oldest is dropped
 	RequestBytes int64 // bytes of one request or frame
 }
@@ -50,7 +50,7 @@ func LimitDocs() []LimitDoc {
 		{"channel-bytes", 1 << 30, true, 64 << 10, math.MaxInt64, "held for all channels", func(l *Limits) *int64 { return &l.ChannelBytes }},
 		{"channel-calls", channel.DefaultCalls, false, 2, most, "sends and receives open at once on one channel", func(l *Limits) *int64 { return &l.ChannelCalls }},
 		{"streams", transport.DefaultMaxStreams, false, 16, most, "calls open at once on one connection", func(l *Limits) *int64 { return &l.Streams }},
-		{"connections", 10_000, false, 8, most, "connections open at once, of clients and again of servers; never more than a quarter of the open files", func(l *Limits) *int64 { return &l.Connections }},
+		{"connections", 10_000, false, 8, most, "connections open at once, of clients and again of servers", func(l *Limits) *int64 { return &l.Connections }},
 		{"handshakes", 1024, false, 1, most, "connections not yet authenticated; at the limit the oldest is dropped", func(l *Limits) *int64 { return &l.Handshakes }},
 		{"request-bytes", 4 << 20, true, 2 << 20, 4 << 20, "one request or frame", func(l *Limits) *int64 { return &l.RequestBytes }},
 	}
