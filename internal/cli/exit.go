@@ -103,7 +103,7 @@ func (a *app) report(ctx context.Context, cmd *cobra.Command, err error) int {
 	}
 	text, n := plainError(err), errorCode(client.KindOf(err))
 	if errors.Is(context.Cause(ctx), errInterrupted) {
-		text, n = errInterrupted.Error(), exitInterrupted
+		text, n = withDoubt(errInterrupted, err).Error(), exitInterrupted
 	}
 	fmt.Fprintf(a.stderr, "circuit: %s\n", text)
 	return own(cmd, n)

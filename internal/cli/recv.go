@@ -57,7 +57,7 @@ func (a *app) recvCommand() command {
 // receive receives and prints n messages, or all until the channel is closed.
 func (a *app) receive(path string, r *client.Receiver, n int, all bool) (err error) {
 	defer func() {
-		if cerr := r.Close(); err == nil {
+		if cerr := r.Close(); err == nil || inDoubt(cerr) {
 			err = cerr
 		}
 	}()

@@ -204,9 +204,25 @@ func overdue(ctx context.Context, err error) error {
 	}
 	var late *gaveUp
 	if errors.As(context.Cause(ctx), &late) {
-		return &client.Error{Kind: client.ErrTimeout, Err: late}
+		return &client.Error{Kind: client.ErrTimeout, Err: withDoubt(late, err)}
 	}
 	return err
+}
+
+// inDoubt reports whether err says that a command was cut short and left an
+// outcome unknown.
+func inDoubt(err error) bool {
+	return client.KindOf(err) != client.ErrLost && errors.Is(err, client.ErrLost)
+}
+
+// withDoubt returns why, and what err says about an outcome that is not known,
+// if it says anything.
+func withDoubt(why, err error) error {
+	var e, doubt *client.Error
+	if errors.As(err, &e) && errors.As(e.Err, &doubt) && doubt.Kind == client.ErrLost {
+		return fmt.Errorf("%w; %w", why, doubt)
+	}
+	return why
 }
 
 // clockGrain is how much earlier than a deadline a server may notice it.

@@ -68,7 +68,7 @@ func (a *app) send(ctx context.Context, s *client.Sender, lines bool) error {
 		err = sendFrom(in)
 	}
 	cerr := s.Close()
-	if err == nil || errors.Is(err, errEnded) && cerr != nil {
+	if err == nil || cerr != nil && errors.Is(err, errEnded) || inDoubt(cerr) {
 		err = cerr
 	}
 	return err

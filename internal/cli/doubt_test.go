@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+const sentInDoubt = "; the receiver may or may not have the message\n"
+
+// TestSendInDoubt cuts sends short whose message may have arrived.
+func TestSendInDoubt(t *testing.T) {
+	p, x := circuitOf(t)
+	c := x + "/c"
+	p.must(t, "mkchan", c)
+	for _, args := range [][]string{{"send"}, {"send", "--lines"}} {
+		q := p.with(strings.Repeat("x", 200_000))
+		q.fails(t, exitTimeout, "circuit: send "+c+": gave up after 200ms, as --timeout says"+sentInDoubt, append(args, "--timeout", "200ms", c)...)
+		q = p.with("a\n")
+		q.fails(t, exitTimeout, sentInDoubt, append(args, "--timeout", "200ms", c)...)
+
+		q = p.with("a\n")
+		q.signals = make(chan os.Signal, 1)
+		ended := make(chan result, 1)
+		go func() { ended <- q.run(append(args, c)...) }()
+		waitFor(t, func() bool { return strings.Contains(p.must(t, "peek", "-o", "json", c), `"Senders":1`) })
+		q.signals <- os.Interrupt
+		if r := <-ended; r.code != exitInterrupted || r.stderr != "circuit: interrupted"+sentInDoubt {
+			t.Errorf("circuit %q: exit code %d, standard error %q", args, r.code, r.stderr)
+		}
+	}
+	// A line has gone out, and the input gives no more.
+	r, w := io.Pipe()
+	defer w.Close()
+	go func() { _, _ = io.WriteString(w, "a\n") }()
+	p.stdin = r
+	p.fails(t, exitTimeout, sentInDoubt, "send", "--lines", "--timeout", "200ms", c)
+}
+
+// slowOutput is standard output that takes its time.
+type slowOutput struct {
+	bytes.Buffer
+	hold func()
+}
+
+func (o *slowOutput) Write(b []byte) (int, error) {
+	o.hold()
+	return o.Buffer.Write(b)
+}
+
+// TestRecvInDoubt cuts a recv short after it printed, and before that is
+// confirmed.
+func TestRecvInDoubt(t *testing.T) {
+	p, x := circuitOf(t)
+	c := x + "/c"
+	p.must(t, "mkchan", c, "1")
+	p.with("x").must(t, "send", c)
+	const doubt = "; another receiver may get again what was received\n"
+	gone := func() { // once another receiver, who gives it back, gets the message
+		if code := p.runTo(failingWriter{syscall.EPIPE}, io.Discard, "recv", "--timeout", "10s", c); code != exitFailed {
+			t.Errorf("the message was not given back: exit code %d", code)
+		}
+	}
+	for _, args := range [][]string{{"recv"}, {"recv", "-n", "2"}, {"recv", "--all"}} {
+		var errs bytes.Buffer
+		out := &slowOutput{hold: gone}
+		code := p.runTo(out, &errs, append(args, "--timeout", "200ms", c)...)
+		if got := errs.String(); code != exitTimeout || !strings.HasSuffix(got, "circuit: recv "+c+": gave up after 200ms, as --timeout says"+doubt) {
+			t.Errorf("circuit %q: exit code %d, standard error %q", args, code, got)
+		}
+		if out.String() != "x" {
+			t.Errorf("circuit %q printed %q", args, out.String())
+		}
+		errs.Reset()
+		q := p
+		q.signals = make(chan os.Signal, 1)
+		out = &slowOutput{hold: func() { q.signals <- os.Interrupt; gone() }}
+		if code := q.runTo(out, &errs, append(args, c)...); code != exitInterrupted || !strings.HasSuffix(errs.String(), "circuit: interrupted"+doubt) {
+			t.Errorf("circuit %q: exit code %d, standard error %q", args, code, errs.String())
+		}
+	}
+}
+
+// TestRecvAll wants recv --all to end cleanly after the last message of a closed
+// channel, and not where the channel is scrubbed.
+func TestRecvAll(t *testing.T) {
+	p, x := circuitOf(t)
+	c := x + "/c"
+	p.must(t, "mkchan", c, "1")
+	ended := make(chan result, 1)
+	go func() { ended <- p.run("recv", "--all", c) }()
+	waitFor(t, func() bool { return strings.Contains(p.must(t, "peek", "-o", "json", c), `"Receivers":1`) })
+	p.must(t, "scrub", c)
+	if r := <-ended; r.code != exitClosed || !strings.HasPrefix(r.stderr, "circuit: recv "+c+": ") {
+		t.Errorf("exit code %d, standard error %q", r.code, r.stderr)
+	}
+	p.must(t, "mkchan", c, "1")
+	p.with("last").must(t, "send", c)
+	p.must(t, "close", c)
+	for _, want := range []string{"last", ""} {
+		if got := p.must(t, "recv", "--all", c); got != want {
+			t.Errorf("printed %q, want %q", got, want)
+		}
+	}
+}
