@@ -3,6 +3,7 @@
 GO        ?= go
 SEED      ?=
 SEEDS     ?=
+FROM      ?=
 FUZZTIME  ?= 10s
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
@@ -40,8 +41,8 @@ test: ## all tests
 race: ## all tests but the end-to-end ones, under the race detector
 	CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -v -e /test$$ -e /internal/archtest$$)
 
-sim: ## the simulated circuit; SEED=n repeats one story and tells it, SEEDS=n runs that many new ones
-	$(if $(SEED),SIM_SEED=$(SEED)) $(if $(SEEDS),SIM_SEEDS=$(SEEDS)) $(GO) test -count=1 ./internal/sim $(if $(SEED)$(SEEDS),-run TestSoak -v)
+sim: ## the simulated circuit; SEED=n repeats one story and tells it, SEEDS=n runs that many new ones, from seed FROM on if given
+	$(if $(SEED),SIM_SEED=$(SEED)) $(if $(SEEDS),SIM_SEEDS=$(SEEDS)) $(if $(FROM),SIM_FROM=$(FROM)) $(GO) test -count=1 ./internal/sim $(if $(SEED)$(SEEDS),-run TestSoak -v)
 
 e2e: ## the real program, end to end; CIRCUIT_LONG=1 for the long ones, too
 	$(GO) test -count=1 ./test/...

@@ -9,7 +9,8 @@ import (
 )
 
 // TestSoak runs random stories. SIM_SEEDS=N runs N of them, beginning at a seed
-// of the day; SIM_SEED=n repeats the one with that seed and prints it.
+// of the day, or at SIM_FROM; SIM_SEED=n repeats the one with that seed and
+// prints it.
 func TestSoak(t *testing.T) {
 	first, n := uint64(1), uint64(40)
 	if testing.Short() {
@@ -18,6 +19,9 @@ func TestSoak(t *testing.T) {
 	if v := os.Getenv("SIM_SEEDS"); v != "" {
 		n, _ = strconv.ParseUint(v, 10, 64)
 		first = uint64(time.Now().Unix()) * 1000
+	}
+	if v := os.Getenv("SIM_FROM"); v != "" {
+		first, _ = strconv.ParseUint(v, 10, 64)
 	}
 	one := os.Getenv("SIM_SEED")
 	if one != "" {
