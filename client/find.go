@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,11 +82,25 @@ func (c *config) fromEnv() (string, error) {
 	if _, parsed := circuit.ParseURL(value); parsed == nil && errors.Is(err, os.ErrNotExist) {
 		return value, nil
 	}
+	if mayHoldKey(value) {
+		return "", circuit.Errorf(circuit.Invalid, envCircuit+" is neither a file that holds a circuit URL nor such a URL")
+	}
 	var why *os.PathError
 	if errors.As(err, &why) {
 		err = why.Err
 	}
 	return "", circuit.Errorf(circuit.Invalid, fmt.Sprintf("%s=%.200q is neither a file that holds a circuit URL nor such a URL: %v", envCircuit, value, err))
+}
+
+// mayHoldKey reports whether text that is no URL may have a key in it all the
+// same, and must not be repeated.
+func mayHoldKey(text string) bool {
+	if strings.Contains(text, "@") {
+		return true
+	}
+	const inKeys = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	parts := strings.FieldsFunc(text, func(c rune) bool { return !strings.ContainsRune(inKeys, c) })
+	return slices.ContainsFunc(parts, func(part string) bool { _, err := circuit.ParseKey(part); return err == nil })
 }
 
 func readURLFile(name string) (string, error) {
@@ -133,6 +148,9 @@ func (c *config) configuredKeys(keys *keyring) error {
 	for _, f := range []struct{ name, source string }{{c.keyFile, "the key file "}, {c.getenv(envKey), envKey + "="}} {
 		if f.name == "" {
 			continue
+		}
+		if _, err := circuit.ParseKey(f.name); err == nil {
+			return circuit.Errorf(circuit.Invalid, strings.TrimRight(f.source, " =")+" must name a file that holds the key, not hold the key itself")
 		}
 		key, err := credential.LoadKey(f.name)
 		if err != nil {

@@ -68,6 +68,10 @@ func TestDialByEnvironment(t *testing.T) {
 		"a key that disagrees":  {vars: map[string]string{envCircuit: url, envKey: other}, says: "two different keys"},
 		"keys that disagree":    {vars: map[string]string{envCircuit: f.addr, envKey: other}, opts: []Option{WithKeyFile(keyFile)}, says: "two different keys"},
 		"a bad fallback":        {vars: map[string]string{envCircuit: url}, opts: []Option{WithFallback("x")}, says: "not a circuit URL"},
+		"a key in a value":      {vars: map[string]string{envCircuit: "x" + f.key.Encode() + "@127.0.0.1:9"}, says: "CIRCUIT is neither"},
+		"a key as the value":    {vars: map[string]string{envCircuit: "/" + f.key.Encode()}, says: "CIRCUIT is neither"},
+		"a key for its file":    {vars: map[string]string{envCircuit: url, envKey: f.key.Encode()}, says: "CIRCUIT_KEY must name a file"},
+		"the key for its file":  {vars: map[string]string{envCircuit: url}, opts: []Option{WithKeyFile(f.key.Encode())}, says: "the key file must name a file"},
 		"a key file, not there": {vars: map[string]string{envCircuit: url, envKey: "/no/such/key"}, says: "/no/such/key"},
 	} {
 		t.Run(name, func(t *testing.T) {

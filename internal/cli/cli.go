@@ -59,7 +59,7 @@ type app struct {
 // run, and the caller is expected to exit.
 func Main(ctx context.Context, env Env) int {
 	ctx, cancel := context.WithCancelCause(ctx)
-	a := &app{env: env, stderr: &lockedWriter{w: env.Stderr}, second: make(chan struct{})}
+	a := &app{env: env, stderr: &errorWriter{w: env.Stderr}, second: make(chan struct{})}
 	a.stdout = &output{w: env.Stdout}
 
 	ended := make(chan struct{})
@@ -156,16 +156,4 @@ func (o *output) Write(p []byte) (int, error) {
 func isBrokenPipe(err error) bool {
 	var out *errOutput
 	return errors.As(err, &out) && (errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe))
-}
-
-// lockedWriter keeps lines written by several goroutines whole.
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (l *lockedWriter) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
 }

@@ -140,11 +140,33 @@ func TestKeys(t *testing.T) {
 	}
 	program{}.fails(t, exitDenied, "key", "ls", "-d", addr, "--key", wrong)
 	program{}.fails(t, exitUsage, "key", "ls", "-d", addr)
-	program{}.fails(t, exitNotFound, "/nonexistent", "ls", "-d", addr, "--key", "/nonexistent")
+	program{}.fails(t, exitNotFound, "circuit: dial /nonexistent: ", "ls", "-d", addr, "--key", "/nonexistent")
+	program{}.fails(t, exitUsage, "circuit: dial: no key", "ls", "-d", addr, nowhere)
 	if err := os.Chmod(right, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	program{}.fails(t, exitDenied, right, "ls", "-d", addr, "--key", right)
+}
+
+// TestWaitallGivesUp wants the processes named that had not ended in time.
+func TestWaitallGivesUp(t *testing.T) {
+	p, x := circuitOf(t)
+	p.with(`{"Path":"cat"}`).must(t, "mkproc", x+"/a")
+	p.with(`{"Path":"cat"}`).must(t, "mkproc", x+"/b")
+	p.with(`{"Path":"true"}`).must(t, "mkproc", x+"/c")
+	paths := x + "/b\n" + x + "/a\n" + x + "/c\n"
+	open, w := io.Pipe() // standard input that does not end
+	defer w.Close()
+	for _, stdin := range []io.Reader{strings.NewReader(paths), io.MultiReader(strings.NewReader(paths), open)} {
+		q := p
+		q.stdin = stdin
+		r := q.run("waitall", "--timeout", "500ms")
+		want := "circuit: waitall " + x + "/a: has not ended\ncircuit: waitall " + x + "/b: has not ended\n" +
+			"circuit: waitall: gave up after 500ms, as --timeout says\n"
+		if r.code != exitTimeout || r.stderr != want {
+			t.Errorf("exit code %d, standard error %q, want %q", r.code, r.stderr, want)
+		}
+	}
 }
 
 // TestSignals interrupts commands that wait.
@@ -215,8 +237,9 @@ func TestBrokenOutput(t *testing.T) {
 			t.Errorf("circuit %s on a full disk: exit code %d, standard error %q", args[0], code, errs.String())
 		}
 	}
-	if code := p.runTo(failingWriter{syscall.EPIPE}, io.Discard, "wait", x+"/a"); code != exitCircuit {
-		t.Errorf("wait without a reader: exit code %d", code)
+	var errs bytes.Buffer // wait never ends quietly but as the process did
+	if code := p.runTo(failingWriter{syscall.EPIPE}, &errs, "wait", x+"/a"); code != exitCircuit || errs.String() != "circuit: cannot write standard output: broken pipe\n" {
+		t.Errorf("wait without a reader: exit code %d, standard error %q", code, errs.String())
 	}
 	for _, args := range [][]string{{"recv", x + "/c"}, {"recv", "-o", "json", x + "/c"}} {
 		if code := p.runTo(failingWriter{syscall.EPIPE}, io.Discard, args...); code != exitFailed {

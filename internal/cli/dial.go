@@ -20,6 +20,9 @@ const maxURLFile = 64 << 10
 // dial connects to the circuit as the flags and the environment say.
 func (a *app) dial(ctx context.Context) (*client.Client, error) {
 	opts := []client.Option{client.WithEnv(a.env.Getenv)}
+	if _, err := client.ParseKey(a.flags.key); err == nil {
+		return nil, errKeyGiven("--key")
+	}
 	if a.flags.key != "" {
 		opts = append(opts, client.WithKeyFile(a.flags.key))
 	}

@@ -81,7 +81,7 @@ func at(op, path string, err error) error {
 	if c.Op == "" {
 		c.Op = op
 	}
-	if c.Path == "" {
+	if c.Path == "" && c.Op == op { // what another Op is about stands in its own text
 		c.Path = path
 	}
 	return &c
@@ -98,8 +98,8 @@ func (a *app) report(ctx context.Context, cmd *cobra.Command, err error) int {
 		return exitOK
 	case errors.As(err, &code):
 		return int(code)
-	case isBrokenPipe(err):
-		return own(cmd, exitFailed)
+	case isBrokenPipe(err) && !passesCode(cmd):
+		return exitFailed // quietly
 	}
 	text, n := plainError(err), errorCode(client.KindOf(err))
 	if errors.Is(context.Cause(ctx), errInterrupted) {

@@ -56,6 +56,25 @@ func (c *count) Set(s string) error {
 // Type implements pflag.Value.
 func (*count) Type() string { return "number" }
 
+// offset is a flag: a place in a stream of bytes.
+type offset uint64
+
+// String implements pflag.Value.
+func (o *offset) String() string { return strconv.FormatUint(uint64(*o), 10) }
+
+// Set implements pflag.Value.
+func (o *offset) Set(s string) error {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return errors.New("expected a number of bytes, from 0 on")
+	}
+	*o = offset(n)
+	return nil
+}
+
+// Type implements pflag.Value.
+func (*offset) Type() string { return "offset" }
+
 // format is the -o flag.
 type format string
 
@@ -96,7 +115,11 @@ func flagError(cmd *cobra.Command, err error) error {
 		if invalid.GetFlag().Value.Type() == "bool" {
 			why = "expected true or false"
 		}
-		return usageErrorf(cmd, "--%s %q: %s", invalid.GetFlag().Name, invalid.GetValue(), why)
+		name := "--" + invalid.GetFlag().Name
+		if short := invalid.GetFlag().Shorthand; short != "" {
+			name = "-" + short // as the helps have it
+		}
+		return usageErrorf(cmd, "%s %q: %s", name, invalid.GetValue(), why)
 	}
 	return usageErrorf(cmd, "the flags are written wrongly")
 }

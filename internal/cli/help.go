@@ -136,8 +136,8 @@ func (a *app) printHelp(cmd *cobra.Command, _ []string) {
 		return
 	}
 	fmt.Fprintf(a.stdout, "circuit %s: %s\n\n%s", cmd.Name(), cmd.Short, cmd.Long)
-	if _, ok := cmd.Annotations[dialsAnnotation]; ok {
-		fmt.Fprint(a.stdout, "\n-d, --key, --timeout and -o: see circuit help flags.\n")
+	if flags, ok := cmd.Annotations[dialsAnnotation]; ok {
+		fmt.Fprintf(a.stdout, "\n%s: see circuit help flags.\n", flags)
 	}
 }
 

@@ -58,7 +58,11 @@ func (a *app) build(c command) *cobra.Command {
 		c.flags(cmd)
 	}
 	if !c.local {
-		cmd.Annotations = map[string]string{dialsAnnotation: ""}
+		flags := "-d, --key, --timeout and -o"
+		if c.plain {
+			flags = "-d, --key and --timeout"
+		}
+		cmd.Annotations = map[string]string{dialsAnnotation: flags}
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) < c.args[0] || len(args) > c.args[1] {
@@ -75,7 +79,8 @@ func (a *app) build(c command) *cobra.Command {
 	return cmd
 }
 
-// dialsAnnotation marks cobra commands that dial a server.
+// dialsAnnotation marks cobra commands that dial a server; its value is the
+// flags of all commands that this one takes.
 const dialsAnnotation = "dials"
 
 // expected returns the arguments of cmd as its help spells them.

@@ -20,7 +20,7 @@ with one of
 
   --kill         end it first: by the signal TERM, and KILL after the grace time
   --grace TIME   that time (the server's default if not given)
-  --abandon      leave it running, nobody's
+  --abandon      leave it running, nobody's; it still ends with its server
 `
 
 func (a *app) scrubCommand() command {

@@ -173,11 +173,14 @@ func (s *starter) configure() error {
 // configuredKey loads the key that --key and CIRCUIT_KEY name; zero if none does.
 func (a *app) configuredKey() (circuit.Key, error) {
 	var key circuit.Key
-	for _, file := range []string{a.flags.key, a.env.Getenv("CIRCUIT_KEY")} {
-		if file == "" {
+	for _, f := range []struct{ source, file string }{{"--key", a.flags.key}, {"CIRCUIT_KEY", a.env.Getenv("CIRCUIT_KEY")}} {
+		if f.file == "" {
 			continue
 		}
-		k, err := credential.LoadKey(file)
+		if _, err := circuit.ParseKey(f.file); err == nil {
+			return circuit.Key{}, errKeyGiven(f.source)
+		}
+		k, err := credential.LoadKey(f.file)
 		if err != nil {
 			return circuit.Key{}, err
 		}
@@ -187,6 +190,11 @@ func (a *app) configuredKey() (circuit.Key, error) {
 		key = k
 	}
 	return key, nil
+}
+
+// errKeyGiven says that a key was given in place of the name of its file.
+func errKeyGiven(source string) error {
+	return circuit.Errorf(circuit.Invalid, source+" must name a file that holds the key, not hold the key itself")
 }
 
 // printURL prints the one line that start prints.

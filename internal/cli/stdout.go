@@ -34,7 +34,7 @@ func (a *app) stdoutCommand() command {
 // outputCommand is stdout or stderr.
 func (a *app) outputCommand(name, short, help string, open func(*client.Proc, context.Context, ...client.OutputOption) *client.Output) command {
 	var noFollow bool
-	var offset uint64
+	var from offset
 	return command{
 		use:   name + " PATH",
 		short: short,
@@ -42,7 +42,7 @@ func (a *app) outputCommand(name, short, help string, open func(*client.Proc, co
 		args:  [2]int{1, 1},
 		flags: func(cmd *cobra.Command) {
 			cmd.Flags().BoolVar(&noFollow, "no-follow", false, "end after what there is now")
-			cmd.Flags().Uint64Var(&offset, "offset", 0, "begin at this byte")
+			cmd.Flags().Var(&from, "offset", "begin at this byte")
 		},
 		complete: a.completePath,
 		run: func(ctx context.Context, _ *cobra.Command, args []string) error {
@@ -51,7 +51,7 @@ func (a *app) outputCommand(name, short, help string, open func(*client.Proc, co
 				return err
 			}
 			defer c.Close()
-			opts := []client.OutputOption{client.FromOffset(offset)}
+			opts := []client.OutputOption{client.FromOffset(uint64(from))}
 			if noFollow {
 				opts = append(opts, client.NoFollow())
 			}

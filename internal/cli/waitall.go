@@ -3,7 +3,9 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -19,8 +21,8 @@ Usage: circuit waitall < PATHS
 
 Waits until all processes have ended whose paths stand on standard input, one to
 a line, alone or as circuit ls prints them. Exits 0 if all exited 0, else 7; tells
-each failure on standard error at once. With -o json, prints the state of each as
-it ends.
+each failure on standard error at once, and with --timeout, in the end, those that
+have not ended. With -o json, prints the state of each as it ends.
 `
 
 // waitallWidth is how many processes are waited for at once. More wait until
@@ -58,21 +60,21 @@ func (a *app) waitAll(ctx context.Context, c *client.Client) error {
 			}
 			continue
 		}
+		path = "/" + strings.TrimSpace(path)
 		select {
 		case w.room <- struct{}{}:
-			w.all.Go(func() { w.one(ctx, "/"+strings.TrimSpace(path)) })
+			w.all.Go(func() { w.one(ctx, path) })
 		case <-ctx.Done():
+			w.leave(path)
 		}
 	}
 	if lines.Err() != nil {
 		cancel()
 	}
 	w.all.Wait()
-	switch {
-	case ctx.Err() != nil && lines.Err() == nil:
-		return ctx.Err()
-	case lines.Err() != nil:
-		return lines.Err()
+	switch err := w.givenUp(ctx, lines.Err()); {
+	case err != nil:
+		return err
 	case w.broken != nil:
 		return w.broken
 	case w.failed > 0:
@@ -90,7 +92,8 @@ type waiting struct {
 
 	mu     sync.Mutex
 	failed int
-	broken error // standard output failed
+	left   []string // paths that were given up
+	broken error    // standard output failed
 }
 
 // one waits for one process.
@@ -102,7 +105,8 @@ func (w *waiting) one(ctx context.Context, path string) {
 		stat, err = anchor.Proc().Wait(ctx)
 	}
 	switch {
-	case ctx.Err() != nil:
+	case err != nil && (ctx.Err() != nil || errors.Is(err, client.ErrTimeout)):
+		w.leave(path)
 		return
 	case err != nil:
 		w.fail("", plainError(at("waitall", path, err)))
@@ -123,6 +127,34 @@ func (w *waiting) one(ctx context.Context, path string) {
 			w.broken = err
 		}
 	}
+}
+
+// leave notes a process whose end is not waited for any more.
+func (w *waiting) leave(path string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left = append(w.left, path)
+}
+
+// givenUp returns why not all processes were waited for, nil if all were; input
+// is what reading the paths failed with. Where time was up, it names those that
+// had not ended.
+func (w *waiting) givenUp(ctx context.Context, input error) error {
+	err := input
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil && len(w.left) > 0 { // a server noticed before we did
+		err = &client.Error{Kind: client.ErrTimeout}
+	}
+	err = overdue(ctx, err)
+	if errors.As(err, new(*gaveUp)) {
+		slices.Sort(w.left)
+		for _, path := range w.left {
+			fmt.Fprintf(w.app.stderr, "circuit: waitall %s: has not ended\n", path)
+		}
+	}
+	return err
 }
 
 // fail counts and tells one failure.
