@@ -160,9 +160,9 @@ func TestWaitallGivesUp(t *testing.T) {
 	for _, stdin := range []io.Reader{strings.NewReader(paths), io.MultiReader(strings.NewReader(paths), open)} {
 		q := p
 		q.stdin = stdin
-		r := q.run("waitall", "--timeout", "500ms")
+		r := q.run("waitall", "--timeout", "1s")
 		want := "circuit: waitall " + x + "/a: has not ended\ncircuit: waitall " + x + "/b: has not ended\n" +
-			"circuit: waitall: gave up after 500ms, as --timeout says\n"
+			"circuit: waitall: gave up after 1s, as --timeout says\n"
 		if r.code != exitTimeout || r.stderr != want {
 			t.Errorf("exit code %d, standard error %q, want %q", r.code, r.stderr, want)
 		}

@@ -16,28 +16,36 @@ func TestSendInDoubt(t *testing.T) {
 	p, x := circuitOf(t)
 	c := x + "/c"
 	p.must(t, "mkchan", c)
+	senders := func(n string) {
+		waitFor(t, func() bool { return strings.Contains(p.must(t, "peek", "-o", "json", c), `"Senders":`+n+`,`) })
+	}
 	for _, args := range [][]string{{"send"}, {"send", "--lines"}} {
-		q := p.with(strings.Repeat("x", 200_000))
-		q.fails(t, exitTimeout, "circuit: send "+c+": gave up after 200ms, as --timeout says"+sentInDoubt, append(args, "--timeout", "200ms", c)...)
-		q = p.with("a\n")
-		q.fails(t, exitTimeout, sentInDoubt, append(args, "--timeout", "200ms", c)...)
-
-		q = p.with("a\n")
-		q.signals = make(chan os.Signal, 1)
-		ended := make(chan result, 1)
-		go func() { ended <- q.run(append(args, c)...) }()
-		waitFor(t, func() bool { return strings.Contains(p.must(t, "peek", "-o", "json", c), `"Senders":1`) })
-		q.signals <- os.Interrupt
-		if r := <-ended; r.code != exitInterrupted || r.stderr != "circuit: interrupted"+sentInDoubt {
-			t.Errorf("circuit %q: exit code %d, standard error %q", args, r.code, r.stderr)
+		for _, more := range []bool{false, true} { // after the first line, where it is one message
+			if more && len(args) == 1 {
+				continue
+			}
+			r, w := io.Pipe()
+			go func() {
+				_, _ = io.WriteString(w, "a\n")
+				if !more {
+					w.Close()
+				}
+			}()
+			q := p
+			q.stdin = r
+			q.signals = make(chan os.Signal, 1)
+			ended := make(chan result, 1)
+			go func() { ended <- q.run(append(args, c)...) }()
+			senders("1")
+			q.signals <- os.Interrupt
+			if r := <-ended; r.code != exitInterrupted || r.stderr != "circuit: interrupted"+sentInDoubt {
+				t.Errorf("circuit %q: exit code %d, standard error %q", args, r.code, r.stderr)
+			}
+			w.Close()
+			senders("0")
 		}
 	}
-	// A line has gone out, and the input gives no more.
-	r, w := io.Pipe()
-	defer w.Close()
-	go func() { _, _ = io.WriteString(w, "a\n") }()
-	p.stdin = r
-	p.fails(t, exitTimeout, sentInDoubt, "send", "--lines", "--timeout", "200ms", c)
+	p.with(strings.Repeat("x", 200_000)).fails(t, exitTimeout, "circuit: send "+c+": gave up after 1s, as --timeout says"+sentInDoubt, "send", "--timeout", "1s", c)
 }
 
 // slowOutput is standard output that takes its time.
@@ -66,21 +74,20 @@ func TestRecvInDoubt(t *testing.T) {
 	}
 	for _, args := range [][]string{{"recv"}, {"recv", "-n", "2"}, {"recv", "--all"}} {
 		var errs bytes.Buffer
-		out := &slowOutput{hold: gone}
-		code := p.runTo(out, &errs, append(args, "--timeout", "200ms", c)...)
-		if got := errs.String(); code != exitTimeout || !strings.HasSuffix(got, "circuit: recv "+c+": gave up after 200ms, as --timeout says"+doubt) {
-			t.Errorf("circuit %q: exit code %d, standard error %q", args, code, got)
+		q := p
+		q.signals = make(chan os.Signal, 1)
+		out := &slowOutput{hold: func() { q.signals <- os.Interrupt; gone() }}
+		if code := q.runTo(out, &errs, append(args, c)...); code != exitInterrupted || !strings.HasSuffix(errs.String(), "circuit: interrupted"+doubt) {
+			t.Errorf("circuit %q: exit code %d, standard error %q", args, code, errs.String())
 		}
 		if out.String() != "x" {
 			t.Errorf("circuit %q printed %q", args, out.String())
 		}
-		errs.Reset()
-		q := p
-		q.signals = make(chan os.Signal, 1)
-		out = &slowOutput{hold: func() { q.signals <- os.Interrupt; gone() }}
-		if code := q.runTo(out, &errs, append(args, c)...); code != exitInterrupted || !strings.HasSuffix(errs.String(), "circuit: interrupted"+doubt) {
-			t.Errorf("circuit %q: exit code %d, standard error %q", args, code, errs.String())
-		}
+	}
+	var errs bytes.Buffer
+	code := p.runTo(&slowOutput{hold: gone}, &errs, "recv", "--timeout", "1s", c)
+	if got := errs.String(); code != exitTimeout || !strings.HasSuffix(got, "circuit: recv "+c+": gave up after 1s, as --timeout says"+doubt) {
+		t.Errorf("exit code %d, standard error %q", code, got)
 	}
 }
 
