@@ -59,6 +59,9 @@ func (s subject) do(ctx context.Context, e effect, f func(context.Context, grpc.
 		if !again || attempt >= maxAttempts && e != waits {
 			return s.outcome(e, err, unknown)
 		}
+		if fate == broken {
+			avoid(ctx, l)
+		}
 		unknown = unknown || fate != unsent
 		patience = laterPatience
 	}
@@ -132,6 +135,23 @@ func (s subject) uncertain(err error, text string) error {
 	return &c
 }
 
+// avoidTime is how long the connection on which a call broke may take to say
+// that it is gone.
+const avoidTime = 200 * time.Millisecond
+
+// avoid waits until a connection on which a call broke says that it is gone, so
+// that the next call does not get it again. It may not be: calls with much data
+// have a connection of their own behind it, which is replaced by itself.
+func avoid(ctx context.Context, l link) {
+	timer := time.NewTimer(avoidTime)
+	defer timer.Stop()
+	select {
+	case <-l.Done():
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
 func isDone(l link) bool {
 	select {
 	case <-l.Done():
@@ -165,5 +185,6 @@ func open[T any](ctx context.Context, s subject, patience time.Duration, f func(
 		if fate == answered || attempt >= maxAttempts {
 			return stream, nil, nil, circuit.At(s.op, s.path.String(), rpc.Read(failed))
 		}
+		avoid(ctx, l)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -30,21 +31,20 @@ func wantCertain(t *testing.T, err error, kind error) {
 // A sender who gives up on a message that has gone out does not know whether it
 // arrived, and is told so.
 func TestSendGivenUpIsInDoubt(t *testing.T) {
-	_, ch := newChan(t, 0)
-	for name, send := range map[string]func(context.Context) error{
-		"Send": func(ctx context.Context) error { return ch.Send(ctx, []byte("x")) },
-		"SendFrom": func(ctx context.Context) error {
-			_, err := ch.SendFrom(ctx, bytes.NewReader(make([]byte, 200_000)))
+	for name, send := range map[string]func(context.Context, *Chan) error{
+		"Send": func(ctx context.Context, ch *Chan) error { return ch.Send(ctx, []byte("x")) },
+		"SendFrom": func(ctx context.Context, ch *Chan) error {
+			_, err := ch.SendFrom(ctx, bytes.NewReader(make([]byte, 100_000)))
 			return err
 		},
-		"Sender.Close": func(ctx context.Context) error {
+		"Sender.Close": func(ctx context.Context, ch *Chan) error {
 			s := ch.Sender(ctx)
 			if err := s.Send([]byte("x")); err != nil {
 				return err
 			}
 			return s.Close()
 		},
-		"Sender.Flush": func(ctx context.Context) error {
+		"Sender.Flush": func(ctx context.Context, ch *Chan) error {
 			s := ch.Sender(ctx)
 			defer s.Close()
 			if _, err := s.SendFrom(strings.NewReader("x")); err != nil {
@@ -52,7 +52,7 @@ func TestSendGivenUpIsInDoubt(t *testing.T) {
 			}
 			return s.Flush()
 		},
-		"Sender.Send": func(ctx context.Context) error {
+		"Sender.Send": func(ctx context.Context, ch *Chan) error {
 			s := ch.Sender(ctx, Ahead(1))
 			defer s.Close()
 			if err := s.Send([]byte("x")); err != nil {
@@ -60,7 +60,7 @@ func TestSendGivenUpIsInDoubt(t *testing.T) {
 			}
 			return s.Send([]byte("y"))
 		},
-		"Sender.Close after a reader that ended with the context": func(ctx context.Context) error {
+		"Sender.Close after a reader that ended with the context": func(ctx context.Context, ch *Chan) error {
 			s := ch.Sender(ctx)
 			if err := s.Send([]byte("x")); err != nil {
 				return err
@@ -73,22 +73,39 @@ func TestSendGivenUpIsInDoubt(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			defer cancel()
-			wantDoubt(t, send(ctx), ErrTimeout, sentInDoubt)
-
-			ctx, interrupt := context.WithCancel(t.Context())
-			defer interrupt()
-			ended := make(chan error)
-			go func() { ended <- send(ctx) }()
-			for {
-				if stat, err := ch.Stat(t.Context()); err != nil || stat.Senders == 1 {
-					break
-				}
-			}
-			interrupt()
-			wantDoubt(t, <-ended, ErrCanceled, sentInDoubt)
+			synctest.Test(t, func(t *testing.T) { giveUp(t, send) })
 		})
+	}
+}
+
+// giveUp lets send end with its context, in time and in two ways.
+func giveUp(t *testing.T, send func(context.Context, *Chan) error) {
+	_, ch := newChan(t, 0)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	wantDoubt(t, send(ctx, ch), ErrTimeout, sentInDoubt)
+	senders(t, ch, 0) // none that waits is left
+
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	ended := make(chan error)
+	go func() { ended <- send(ctx, ch) }()
+	senders(t, ch, 1)
+	interrupt()
+	wantDoubt(t, <-ended, ErrCanceled, sentInDoubt)
+}
+
+// senders waits until that many senders wait at the channel.
+func senders(t *testing.T, ch *Chan, n int) {
+	t.Helper()
+	for {
+		stat, err := ch.Stat(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stat.Senders == n {
+			return
+		}
 	}
 }
 

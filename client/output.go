@@ -258,6 +258,7 @@ func (o *Output) broke(err error) error {
 	case o.stalls > maxStalls:
 		return circuit.At(o.s.op, o.s.path.String(), rpc.Read(err))
 	}
+	avoid(o.ctx, l)
 	return nil
 }
 

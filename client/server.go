@@ -2,11 +2,13 @@ package client
 
 import (
 	"context"
+	"errors"
 	"io"
 	"math"
 
 	"google.golang.org/grpc"
 
+	"github.com/gocircuit/circuit"
 	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
 	"github.com/gocircuit/circuit/internal/rpc"
 )
@@ -79,12 +81,28 @@ func (s *Server) Stacks(ctx context.Context, w io.Writer) error {
 }
 
 // Suicide lets the server leave the circuit, end what its users run, and exit.
-// It returns once the server has begun to.
+// It returns once the server has begun to, or is gone.
 func (s *Server) Suicide(ctx context.Context) error {
-	return s.a.subject("suicide").do(ctx, acts, func(ctx context.Context, c grpc.ClientConnInterface) error {
+	err := s.a.subject("suicide").do(ctx, acts, func(ctx context.Context, c grpc.ClientConnInterface) error {
 		_, err := circuitv1.NewServersClient(c).Suicide(ctx, &circuitv1.SuicideRequest{})
 		return err
 	})
+	if errors.Is(err, circuit.Lost) && s.isGone(ctx) {
+		return nil // it left faster than its answer
+	}
+	return err
+}
+
+// isGone reports whether the circuit has the server no more.
+func (s *Server) isGone(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, laterPatience)
+	defer cancel()
+	for m, err := range s.a.c.Servers(ctx) {
+		if err != nil || m.ID == s.id {
+			return false
+		}
+	}
+	return true
 }
 
 // Join merges the server's circuit with the one that url leads to, and returns
