@@ -58,7 +58,8 @@ func recordHello(t testing.TB, config *tls.Config) []byte {
 }
 
 // TestFlood attacks a server with thousands of connections while an honest
-// client dials it again and again.
+// client dials it again and again. Every call must succeed; how soon is measured
+// on the real program, from outside.
 func TestFlood(t *testing.T) {
 	const eachKind, attackers = 300, 16
 	s := startServer(t, TCP{}, "127.0.0.1:0", ListenConfig{})
@@ -97,9 +98,8 @@ func TestFlood(t *testing.T) {
 		}
 		over.Store(true)
 	})
-	late, calls, d := 0, 0, s.dialer(t, nil)
-	for ; !over.Load() || calls < 20; calls++ {
-		began := time.Now()
+	d := s.dialer(t, nil)
+	for calls := 0; !over.Load() || calls < 20; calls++ {
 		c, err := d.Dial(t.Context(), addr, testID)
 		if err != nil {
 			t.Fatal(err)
@@ -107,16 +107,10 @@ func TestFlood(t *testing.T) {
 		if err := signal(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
-		if time.Since(began) > time.Second {
-			late++
-		}
 		c.Close()
 		<-s.calls
 	}
 	attack.Wait()
-	if late > calls/100 {
-		t.Errorf("%d of %d honest calls took more than a second", late, calls)
-	}
 	select {
 	case p := <-s.calls:
 		t.Errorf("an attacker was served, as %v", p)
