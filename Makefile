@@ -38,7 +38,7 @@ archtest: ## the rules of docs/architecture.md
 test: ## all tests
 	$(GO) test ./...
 
-race: ## all tests but the end-to-end ones, under the race detector
+race: ## all tests but the end-to-end ones, under the race detector; one package at a time, for they look at the clock
 	CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -v -e /test$$ -e /internal/archtest$$)
 
 sim: ## the simulated circuit; SEED=n repeats one story and tells it, SEEDS=n runs that many new ones, from seed FROM on if given
