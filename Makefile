@@ -39,7 +39,7 @@ test: ## all tests
 	$(GO) test ./...
 
 race: ## all tests but the end-to-end ones, under the race detector; one package at a time, for they look at the clock
-	CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -v -e /test$$ -e /internal/archtest$$)
+	CGO_ENABLED=1 $(GO) test -race -p 1 $$($(GO) list ./... | grep -v -e /test$$ -e /internal/archtest$$)
 
 sim: ## the simulated circuit; SEED=n repeats one story and tells it, SEEDS=n runs that many new ones, from seed FROM on if given
 	$(if $(SEED),SIM_SEED=$(SEED)) $(if $(SEEDS),SIM_SEEDS=$(SEEDS)) $(if $(FROM),SIM_FROM=$(FROM)) $(GO) test -count=1 ./internal/sim $(if $(SEED)$(SEEDS),-run TestSoak -v)
