@@ -21,17 +21,17 @@ func TestLoopback(t *testing.T) {
 		nodes = append(nodes, n)
 		n.Seed(nodes[0].addr, 0)
 	}
-	t.Logf("exact views after %v", await(t, 5*time.Second, nodes...))
-	t.Logf("all linked after %v more", linked(t, 5*time.Second, nodes...))
+	t.Logf("exact views after %v", await(t, 30*time.Second, nodes...))
+	t.Logf("all linked after %v more", linked(t, 30*time.Second, nodes...))
 	nodes[3].listener.Close() // as the end of a process: nobody listens, all connections break
 	nodes[3].stop()
 	rest := append(nodes[:3:3], nodes[4:]...)
-	// A real second on a busy machine; it is milliseconds on an idle one.
-	t.Logf("a killed server is gone for all after %v", await(t, time.Second, rest...))
+	// It is milliseconds on an idle machine; how many is measured end to end.
+	t.Logf("a killed server is gone for all after %v", await(t, 10*time.Second, rest...))
 	if err := rest[0].Leave(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	await(t, time.Second, rest[1:]...)
+	await(t, 10*time.Second, rest[1:]...)
 	for _, n := range rest {
 		n.stop()
 	}
