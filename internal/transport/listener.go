@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"runtime"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/gocircuit/circuit"
 	"github.com/gocircuit/circuit/internal/credential"
+	"google.golang.org/grpc"
 )
 
 const (
@@ -36,7 +36,8 @@ type ListenConfig struct {
 	// means 1,024. At the bound the oldest is closed.
 	MaxHandshakes int
 	// MaxConns is how many authenticated connections each role may have; 0
-	// means 10,000. At the bound new ones are closed.
+	// means 10,000. At the bound new ones are closed; a client's calls are
+	// answered with Exhausted before.
 	MaxConns int
 	// Log is told at Debug of connections refused, and at Warn that the system
 	// lets no more in. Nil means nobody.
@@ -51,6 +52,8 @@ type Listener struct {
 	gate    *gate
 	buffers buffers
 	roles   [credential.Server + 1]*roleListener // by role; [0] is nil
+	refused *roleListener                        // clients over the limit
+	refuser *grpc.Server                         // serves those
 	closed  chan struct{}
 	once    sync.Once
 	tasks   sync.WaitGroup
@@ -83,6 +86,8 @@ func Listen(network Network, addr string, config ListenConfig) (*Listener, error
 	for _, r := range []credential.Role{credential.Client, credential.Server} {
 		l.roles[r] = newRoleListener(inner.Addr(), config.MaxConns)
 	}
+	l.refused, l.refuser = newRoleListener(inner.Addr(), maxRefused), newRefuser(config.MaxConns)
+	l.tasks.Go(func() { _ = l.refuser.Serve(l.refused) }) // until Close
 	l.tasks.Go(l.accept)
 	return l, nil
 }
@@ -125,6 +130,7 @@ func (l *Listener) Close() error {
 		for _, r := range l.roles[1:] {
 			r.Close()
 		}
+		l.refuser.Stop()
 		l.gate.dropOldest(l.config.MaxHandshakes)
 	})
 	l.tasks.Wait()
@@ -183,7 +189,11 @@ func (l *Listener) greet(x *guest) {
 		err = errors.New("dropped for a newer one")
 	}
 	if err == nil {
-		err = l.roles[c.auth.Peer.Role].offer(c)
+		role := c.auth.Peer.Role
+		err = l.roles[role].offer(c)
+		if err == errFull && role == credential.Client {
+			err = l.refused.offer(c)
+		}
 	}
 	if err != nil {
 		x.conn.Close()
@@ -234,6 +244,8 @@ func newRoleListener(addr net.Addr, most int) *roleListener {
 	}
 }
 
+var errFull = errors.New("there are as many connections of its role as there may be")
+
 // offer hands c over. It waits, for handshakeTime at most, for it to be taken.
 func (r *roleListener) offer(c *secured) error {
 	c.onClose = func() {
@@ -248,7 +260,7 @@ func (r *roleListener) offer(c *secured) error {
 	}
 	r.mu.Unlock()
 	if full {
-		return fmt.Errorf("there are %d connections of its role", r.most)
+		return errFull
 	}
 	timer := time.NewTimer(handshakeTime)
 	defer timer.Stop()

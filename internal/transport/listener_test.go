@@ -176,8 +176,6 @@ func TestMaxConns(t *testing.T) {
 		s := startServer(t, m.Host("s"), "s:11022", ListenConfig{MaxConns: 2})
 		d := s.dialer(t, m.Host("c"))
 		a, b := s.dial(t, m.Host("c")), s.dial(t, m.Host("c"))
-		_, err := d.Dial(t.Context(), "s:11022", 0)
-		checkDialError(t, err, circuit.Unreachable, "s:11022", "at a limit")
 		// Servers have places of their own.
 		d.Cred = newCredential(t, s.key, credential.Server, 7)
 		c, err := d.Dial(t.Context(), "s:11022", 0)
@@ -187,7 +185,13 @@ func TestMaxConns(t *testing.T) {
 		if err := signal(t.Context(), c); err != nil || <-s.calls != (credential.Peer{Role: credential.Server, ID: 7}) {
 			t.Error(err)
 		}
-		c.Close()
+		defer c.Close()
+		if c, err = d.Dial(t.Context(), "s:11022", 0); err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, err = d.Dial(t.Context(), "s:11022", 0)
+		checkDialError(t, err, circuit.Unreachable, "s:11022", "at a limit")
 		// A place that is free again is given again.
 		a.Close()
 		synctest.Wait()

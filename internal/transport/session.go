@@ -178,8 +178,12 @@ func (s *session) over() error { return unreachable(status.Convert(s.broken()).M
 
 // unreachable is the status of a call of which nothing reached the server.
 func unreachable(text string) error {
-	st := status.New(codes.Unavailable, text)
-	if with, err := st.WithDetails(&circuitv1.Error{Kind: circuitv1.Error_UNREACHABLE, Text: text}); err == nil {
+	return statusOf(codes.Unavailable, circuitv1.Error_UNREACHABLE, text)
+}
+
+func statusOf(code codes.Code, kind circuitv1.Error_Kind, text string) error {
+	st := status.New(code, text)
+	if with, err := st.WithDetails(&circuitv1.Error{Kind: kind, Text: text}); err == nil {
 		st = with
 	}
 	return st.Err()
