@@ -77,10 +77,13 @@ func (m *Machine) learnt() []*member {
 // told returns what a directory says of s.
 func (m *Machine) told(s *member) entry {
 	e := s.entry
-	if s.doom != nil {
+	switch {
+	case s.doom != nil:
 		e = *s.doom
-		e.seq = s.seq
+	case s == m.self && !m.refuteAt.IsZero():
+		e = m.claim
 	}
+	e.seq = s.seq
 	e.ago = 0
 	if !s.in() && s != m.self {
 		e.ago = uint64(max(m.now.Sub(s.Since), 0) / time.Second)
@@ -101,19 +104,23 @@ func (m *Machine) receiveDirectory(l *link, msg message) {
 	}
 	parts := l.parts
 	l.parts = nil
-	news := message{kind: kindDirectory}
+	var news []entry
 	for _, e := range parts {
+		claimed := !m.refuteAt.IsZero()
 		isNews := m.learn(e, false)
 		s := m.all[e.ID]
-		if s == nil || s == m.self {
+		if s == nil {
 			continue
+		}
+		if s == m.self { // what is claimed of it is a part of the whole; it is refuted after that
+			isNews = !claimed && !m.refuteAt.IsZero()
 		}
 		if e.seq > s.seq {
 			s.seq = e.seq
 			isNews = true
 		}
 		if isNews {
-			news.records = append(news.records, m.told(s))
+			news = append(news, m.told(s))
 		}
 	}
 	m.tellNews(l, news)
@@ -123,8 +130,8 @@ func (m *Machine) receiveDirectory(l *link, msg message) {
 }
 
 // tellNews passes news on, in parts, on all links but the one they came from.
-func (m *Machine) tellNews(from *link, news message) {
-	for part := range slices.Chunk(news.records, partRecords) {
+func (m *Machine) tellNews(from *link, news []entry) {
+	for part := range slices.Chunk(news, partRecords) {
 		msg := message{kind: kindDirectory, records: part}
 		m.sendAll(from, msg.encode())
 	}

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -146,4 +147,31 @@ func TestLeave(t *testing.T) {
 
 	r = newRig(t)
 	r.want(r.Step(r.at, Leave{}), "Departed")
+}
+
+// TestClaimTravelsWithNews: a directory that says that this server is dead is
+// passed on as a whole, with that, and refuted then: what else it says may have
+// been said by somebody who knew of that death.
+func TestClaimTravelsWithNews(t *testing.T) {
+	r := circle(t, 60, 70, 80, 90)
+	r.want(r.tell(60, with(rec(80), 1, StateLeft), with(rec(me), 1, StateDead), with(rec(90), 1, StateLeft)),
+		"Left 80@1 left, Left 90@1 left, 70 80 90:dir(80@1 left 50@1 dead 90@1 left), Persist 2, 60 70 80 90:event(50@2 alive)")
+}
+
+// TestClaimWhileHeldBack: a server that holds its refutation back tells new
+// neighbours, too, that it is said to be dead.
+func TestClaimWhileHeldBack(t *testing.T) {
+	r := circle(t, 60, 70)
+	for n := range uint64(flapDeaths) {
+		r.tell(60, with(rec(me), n+1, StateDead))
+	}
+	said := with(rec(me), flapDeaths+1, StateDead)
+	r.want(r.tell(60, said), "70:dir(50@4 dead)")
+	r.want(r.tell(70, said), "")
+	r.want(r.Step(r.at, LinkUp{Link: 90, ID: 90, Instance: 90}), "90:dir(50@4 dead 60@1 alive 70@1 alive)")
+	r.Step(r.at, LinkDown{Link: 60})
+	r.Step(r.at, LinkDown{Link: 70})
+	if out := brief(r.wait(flapHold)); !strings.Contains(out, "Persist 5, 90:event(50@5 alive)") {
+		t.Errorf("not refuted: %q", out)
+	}
 }

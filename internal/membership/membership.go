@@ -87,7 +87,7 @@ type Machine struct {
 	lateUntil time.Time   // until then this server doubts itself
 	muteSince time.Time   // since when it has heard less than half of those it observes
 	refuteAt  time.Time   // when a refutation that is held back is due; zero: none
-	refute    uint64      // the incarnation that it refutes
+	claim     entry       // what it refutes, or last refuted
 	deaths    []time.Time // when this server refuted its death, lately
 	departBy  time.Time   // leaving: when to say Departed at the latest; zero: not leaving
 	departed  bool        // said

@@ -193,7 +193,9 @@ func (m *Machine) learnSelf(e entry) {
 // back from the dead too often. Whoever was late and hears of a suspicion will
 // hear of its death next, so that counts as one.
 func (m *Machine) refuteLater(e entry) {
-	m.refute = max(m.refute, e.Incarnation)
+	if compare(&e, &m.claim) > 0 {
+		m.claim = e
+	}
 	if !m.refuteAt.IsZero() {
 		return
 	}
@@ -211,11 +213,11 @@ func (m *Machine) refuteLater(e entry) {
 // refuteNow raises this server's incarnation above what is said about it.
 func (m *Machine) refuteNow() {
 	m.refuteAt = time.Time{}
-	if m.refute < m.self.Incarnation {
+	if m.claim.Incarnation < m.self.Incarnation {
 		return
 	}
 	m.fold(m.self)
-	m.self.Incarnation = m.refute + 1
+	m.self.Incarnation = m.claim.Incarnation + 1
 	m.fold(m.self)
 	m.emit(Persist{Incarnation: m.self.Incarnation})
 	m.originate(m.self.entry)
@@ -228,7 +230,7 @@ func (m *Machine) replaced(in Replaced) {
 		e := s.entry
 		e.State = StateDead
 		m.apply(s, e)
-		m.tellNews(nil, message{kind: kindDirectory, records: []entry{m.told(s)}})
+		m.tellNews(nil, []entry{m.told(s)})
 	}
 }
 
