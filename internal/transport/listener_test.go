@@ -2,12 +2,9 @@ package transport
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -17,134 +14,6 @@ import (
 	"github.com/gocircuit/circuit/internal/credential"
 	"github.com/gocircuit/circuit/internal/rpc"
 )
-
-// attacks are connections that a server must not be hurt by. Each uses c and
-// may keep it open; the caller closes it.
-func attacks(t testing.TB) map[string]func(c net.Conn) {
-	foreign := newCredential(t, credential.NewKey(), credential.Client, 0).ClientTLS(0)
-	foreign.InsecureSkipVerify, foreign.VerifyConnection = true, nil
-	nameless := foreign.Clone()
-	nameless.Certificates = nil
-	hello := recordHello(t, foreign)
-	shake := func(c net.Conn, config *tls.Config) {
-		s := tls.Client(c, config)
-		if s.Handshake() == nil {
-			s.Read(make([]byte, 1))
-		}
-	}
-	return map[string]func(net.Conn){
-		"mute":       func(net.Conn) {},
-		"garbage":    func(c net.Conn) { io.WriteString(c, "GET / HTTP/1.1\r\nHost: circuit\r\n\r\n") },
-		"half hello": func(c net.Conn) { c.Write(hello[:len(hello)/2]) },
-		"hello":      func(c net.Conn) { c.Write(hello) },
-		"nameless":   func(c net.Conn) { shake(c, nameless) },
-		"foreign":    func(c net.Conn) { shake(c, foreign) },
-	}
-}
-
-// recordHello returns the first record that a TLS client sends.
-func recordHello(t testing.TB, config *tls.Config) []byte {
-	t.Helper()
-	here, there := newMemoryPair(NewMemory(), memoryAddr{"a", 1}, memoryAddr{"b", 1})
-	go tls.Client(here, config).Handshake()
-	buf := make([]byte, 16<<10)
-	n, err := there.Read(buf)
-	there.Close()
-	here.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return buf[:n]
-}
-
-// TestFlood attacks a server with thousands of connections while an honest
-// client dials it again and again. Every call must succeed; how soon is measured
-// on the real program, from outside.
-func TestFlood(t *testing.T) {
-	const eachKind, attackers = 300, 16
-	s := startServer(t, TCP{}, "127.0.0.1:0", ListenConfig{})
-	addr := s.Addr().String()
-	var attack sync.WaitGroup
-	var mu sync.Mutex
-	var open []net.Conn
-	defer func() {
-		for _, c := range open {
-			c.Close()
-		}
-	}()
-	var over atomic.Bool
-	todo := make(chan func(net.Conn))
-	for range attackers {
-		attack.Go(func() {
-			for f := range todo {
-				c, err := net.Dial("tcp", addr)
-				if err != nil {
-					continue
-				}
-				f(c)
-				mu.Lock()
-				open = append(open, c)
-				mu.Unlock()
-			}
-		})
-	}
-	attack.Go(func() {
-		defer close(todo)
-		kinds := attacks(t)
-		for range eachKind {
-			for _, f := range kinds {
-				todo <- f
-			}
-		}
-		over.Store(true)
-	})
-	d := s.dialer(t, nil)
-	for calls := 0; !over.Load() || calls < 20; calls++ {
-		c, err := d.Dial(t.Context(), addr, testID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := signal(t.Context(), c); err != nil {
-			t.Fatal(err)
-		}
-		c.Close()
-		<-s.calls
-	}
-	attack.Wait()
-	select {
-	case p := <-s.calls:
-		t.Errorf("an attacker was served, as %v", p)
-	default:
-	}
-}
-
-// TestAttackersAreRefused waits, for each attack alone, until the server closes
-// the connection.
-func TestAttackersAreRefused(t *testing.T) {
-	for name := range attacks(t) {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m := NewMemory()
-				s := startServer(t, m.Host("s"), "s:11022", ListenConfig{})
-				c, err := m.Host("c").Dial(t.Context(), "s:11022")
-				if err != nil {
-					t.Fatal(err)
-				}
-				began := time.Now()
-				attacks(t)[name](c)
-				io.Copy(io.Discard, c)
-				c.Close()
-				if took := time.Since(began); took > handshakeTime {
-					t.Errorf("it took %v", took)
-				}
-				synctest.Wait()
-				if n := s.gate.guests.len(); n != 0 {
-					t.Errorf("%d guests are left", n)
-				}
-			})
-		})
-	}
-}
 
 func TestOldestHandshakeIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
