@@ -29,14 +29,16 @@ type node struct {
 	addr     string
 	network  transport.Network
 	listener *transport.Listener
+	dialer   *transport.Dialer
 	grpc     *grpc.Server
-	served   chan error
+	served   chan struct{} // closed once grpc serves no more
 	taken    chan string
 
 	mu          sync.Mutex
 	incarnation uint64
 	saved       []overlay.Peer
 	events      []Event
+	refused     []string // addresses where nobody listened when they were dialled
 }
 
 // spec says how a node of a test differs from the usual.
@@ -56,7 +58,7 @@ func startNode(t testing.TB, sp spec) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, id: sp.id, network: sp.network, served: make(chan error, 1), taken: make(chan string, 1), incarnation: sp.incarnation}
+	n := &node{t: t, id: sp.id, network: sp.network, served: make(chan struct{}), taken: make(chan string, 1), incarnation: sp.incarnation}
 	if n.listener, err = transport.Listen(sp.network, sp.addr, transport.ListenConfig{Credential: cred}); err != nil {
 		t.Fatal(err)
 	}
@@ -66,27 +68,48 @@ func startNode(t testing.TB, sp spec) *node {
 	if sp.hello != nil {
 		sp.hello(hello)
 	}
-	dialer := &transport.Dialer{Cred: cred, Network: sp.network, Codec: rpc.Codec(), NoSilenceCheck: true}
+	n.dialer = &transport.Dialer{Cred: cred, Network: sp.network, Codec: rpc.Codec(), NoSilenceCheck: true}
 	n.Mesh = Start(Config{
 		Self:        overlay.Peer{ID: sp.id, Address: n.addr, Instance: hello.Instance},
 		Hello:       hello,
 		Incarnation: sp.incarnation + 1,
 		Remembered:  sp.remembered,
-		Dial: func(ctx context.Context, addr string, want circuit.ServerID) (Conn, error) {
-			return dialer.Dial(ctx, addr, want)
-		},
-		Persist:   n.persist,
-		SavePeers: n.savePeers,
-		OnEvent:   n.onEvent,
-		OnTaken:   func(address string) { n.taken <- address },
-		Log:       slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Dial:        n.dial,
+		Persist:     n.persist,
+		SavePeers:   n.savePeers,
+		OnEvent:     n.onEvent,
+		OnTaken:     func(address string) { n.taken <- address },
+		Log:         slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	interceptor := rpc.Interceptor{Log: slog.New(slog.DiscardHandler)}
 	n.grpc = grpc.NewServer(append(transport.ServerOptions(credential.Server, rpc.Codec()),
 		grpc.ChainStreamInterceptor(interceptor.Stream), grpc.WaitForHandlers(true))...)
 	circuitv1.RegisterMeshServer(n.grpc, n.Mesh)
-	go func() { n.served <- n.grpc.Serve(n.listener.Role(credential.Server)) }()
+	go func() {
+		defer close(n.served)
+		n.grpc.Serve(n.listener.Role(credential.Server))
+	}()
 	return n
+}
+
+func (n *node) dial(ctx context.Context, addr string, want circuit.ServerID) (Conn, error) {
+	c, err := n.dialer.Dial(ctx, addr, want)
+	if err == nil {
+		return c, nil
+	}
+	if failureOf(err) == overlay.Refused {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.refused = append(n.refused, addr)
+	}
+	return nil, err
+}
+
+// wasRefused reports whether the node found nobody listening at an address.
+func (n *node) wasRefused(addr string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Contains(n.refused, addr)
 }
 
 func (n *node) persist(incarnation uint64) error {
@@ -112,7 +135,7 @@ func (n *node) onEvent(e Event) {
 	}
 }
 
-// stop ends the node without goodbye.
+// stop ends the node without goodbye, unless it has ended.
 func (n *node) stop() {
 	n.Close()
 	n.listener.Close()
