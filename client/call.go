@@ -48,8 +48,9 @@ func (s subject) do(ctx context.Context, e effect, f func(context.Context, grpc.
 	for attempt := 1; ; attempt++ {
 		l, err := s.c.get(ctx, patience)
 		if err != nil {
-			return s.outcome(e, err, unknown)
+			return s.outcome(e, err, unknown, false)
 		}
+		sent := ctx.Err() == nil
 		err = f(s.outgoing(ctx), l)
 		if err == nil {
 			return nil
@@ -57,7 +58,7 @@ func (s subject) do(ctx context.Context, e effect, f func(context.Context, grpc.
 		fate, err := s.failure(ctx, l, err)
 		again := fate == unsent || fate == broken && e != acts || fate == lostBeyond && e != acts && attempt == 1
 		if !again || attempt >= maxAttempts && e != waits {
-			return s.outcome(e, err, unknown)
+			return s.outcome(e, err, unknown, sent)
 		}
 		if fate == broken {
 			avoid(ctx, l)
@@ -67,17 +68,32 @@ func (s subject) do(ctx context.Context, e effect, f func(context.Context, grpc.
 	}
 }
 
-// outcome puts the last failure in the terms of the effect.
-func (s subject) outcome(e effect, err error, unknown bool) error {
+// outcome puts the last failure in the terms of the effect: before tells whether
+// an earlier attempt may have had it, sent whether the last one was begun.
+func (s subject) outcome(e effect, err error, before, sent bool) error {
 	err = circuit.At(s.op, s.path.String(), err)
+	const doubt = "what was asked may or may not have been done; "
 	switch {
 	case e == reads || e == waits:
 		return rpc.Read(err)
-	case unknown && errors.Is(err, circuit.Unreachable):
-		return &circuit.Error{Op: s.op, Path: s.path.String(), Kind: circuit.Lost,
-			Err: errors.New("the connection broke before the answer came and could not be had again; what was asked may or may not have been done")}
+	case before && errors.Is(err, circuit.Unreachable):
+		return s.lost("the connection broke before the answer came and could not be had again; " + doubt + s.look())
+	case circuit.KindOf(err) == circuit.Lost:
+		lost := *err.(*circuit.Error) // as At makes it
+		lost.Err = fmt.Errorf("%w; %s", lost.Err, s.look())
+		return &lost
+	case before || sent:
+		return s.uncertain(err, doubt+s.look())
 	}
 	return err
+}
+
+// look says how to find out what became of a call.
+func (s subject) look() string {
+	if s.path.IsRoot() || s.path.IsServer() {
+		return "circuit ls / shows which servers there are now"
+	}
+	return "circuit peek " + s.path.String() + " shows what is there now"
 }
 
 // outgoing returns the context of a call about s.

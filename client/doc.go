@@ -47,6 +47,10 @@
 // in a way that makes no second element. Sends, receives and writes to a
 // process's input are never repeated silently.
 //
+// Where a context ends when a change has been asked for, and its answer has not
+// come, the error is of kind ErrTimeout or ErrCanceled, and errors.Is finds
+// ErrLost in it as well.
+//
 // # Blocking and concurrency
 //
 // Everything that takes a context ends when the context does. Without a

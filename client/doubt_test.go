@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
 )
 
 // wantDoubt fails the test unless err is of the kind, and says as well that an
@@ -190,4 +194,113 @@ func TestAllOfAScrubbedChan(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantKind(t, <-ended, ErrClosed)
+}
+
+// What changes something, and is given up after it has gone out, may have been
+// done, and says where to look. What only asks says nothing of the kind.
+func TestCallsGivenUp(t *testing.T) {
+	const path = fakePath + "/p"
+	const peek = "circuit peek " + path + " shows what is there now"
+	const ls = "circuit ls / shows which servers there are now"
+	for name, test := range map[string]struct {
+		call func(context.Context, *Anchor) error
+		look string // empty for what only asks
+	}{
+		"mkproc":  {func(ctx context.Context, a *Anchor) error { _, err := a.MakeProc(ctx, Cmd{Path: "true"}); return err }, peek},
+		"mkchan":  {func(ctx context.Context, a *Anchor) error { _, err := a.MakeChan(ctx, 0); return err }, peek},
+		"scrub":   {func(ctx context.Context, a *Anchor) error { return a.Scrub(ctx) }, peek},
+		"signal":  {func(ctx context.Context, a *Anchor) error { return a.Proc().Signal(ctx, "TERM") }, peek},
+		"close":   {func(ctx context.Context, a *Anchor) error { return a.Chan().Close(ctx) }, peek},
+		"join":    {func(ctx context.Context, a *Anchor) error { return a.Server().Join(ctx, fakeAddr) }, ls},
+		"suicide": {func(ctx context.Context, a *Anchor) error { return a.Server().Suicide(ctx) }, ls},
+		"peek":    {func(ctx context.Context, a *Anchor) error { _, err := a.Chan().Stat(ctx); return err }, ""},
+		"wait":    {func(ctx context.Context, a *Anchor) error { _, err := a.Proc().Wait(ctx); return err }, ""},
+		"stk":     {func(ctx context.Context, a *Anchor) error { return a.Server().Stacks(ctx, io.Discard) }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				a := mustWalk(t, f.dial(), path)
+				f.mem.Cut("client", f.host)
+				check := func(ctx context.Context, kind ErrorKind) {
+					t.Helper()
+					if err := test.call(ctx, a); test.look == "" {
+						wantCertain(t, err, kind)
+					} else {
+						wantDoubt(t, err, kind, "what was asked may or may not have been done; "+test.look)
+					}
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				check(ctx, ErrTimeout)
+				wantCertain(t, test.call(ctx, a), ErrTimeout) // nothing went out this time
+				ctx, cancel = context.WithCancel(t.Context())
+				time.AfterFunc(time.Second, cancel)
+				check(ctx, ErrCanceled)
+			})
+		})
+	}
+}
+
+// A call that is repeated, and given up before it can be, may have been done the
+// first time.
+func TestRepeatedCallGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		f.procs.make = func(call context.Context, _ *circuitv1.MakeProcRequest) (*circuitv1.MakeReply, error) {
+			f.mem.Cut("client", f.host)
+			f.cut()
+			time.AfterFunc(time.Second, cancel)
+			<-call.Done()
+			return nil, call.Err()
+		}
+		_, err := mustWalk(t, f.dial(), fakePath+"/p").MakeProc(ctx, Cmd{Path: "true"})
+		if KindOf(err) != ErrCanceled || !errors.Is(err, ErrLost) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// What a process was not handed for sure when its writer gave up is in doubt;
+// what nobody sent is not.
+func TestStdinGivenUp(t *testing.T) {
+	for name, test := range map[string]struct {
+		handed uint64 // what the server says
+		feed   func(w *Stdin) error
+		doubt  bool
+	}{
+		"in the middle":    {2, func(w *Stdin) error { _, err := w.Write([]byte("more")); return errors.Join(err, w.Detach()) }, true},
+		"all but the end":  {4, func(w *Stdin) error { _, err := w.Write([]byte("more")); return errors.Join(err, w.Close()) }, true},
+		"nothing but end":  {0, (*Stdin).Close, true},
+		"all, and no end":  {4, func(w *Stdin) error { _, err := w.Write([]byte("more")); return errors.Join(err, w.Detach()) }, false},
+		"nothing was sent": {0, (*Stdin).Detach, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			f.procs.stdin = func(s stdinServer) error {
+				_ = s.Send(&circuitv1.StdinReply{Turn: true})
+				_, _ = s.Recv()
+				_ = s.Send(&circuitv1.StdinReply{Written: test.handed})
+				<-s.Context().Done()
+				return s.Context().Err()
+			}
+			w := mustWalk(t, f.dial(), fakePath+"/p").Proc().Stdin(ctx)
+			if _, err := w.Write(nil); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error)
+			go func() { ended <- test.feed(w) }()
+			for test.handed > 0 && w.Written() < test.handed {
+				runtime.Gosched()
+			}
+			cancel()
+			if err := <-ended; KindOf(err) != ErrCanceled || errors.Is(err, ErrLost) != test.doubt {
+				t.Errorf("error %v", err)
+			} else if says := fmt.Sprintf("the process has %d bytes of the input, and may or may not have what followed; circuit peek ", test.handed); test.doubt && !strings.Contains(err.Error(), says) {
+				t.Errorf("error %q, want %q in it", err, says)
+			}
+		})
+	}
 }

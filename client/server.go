@@ -51,33 +51,29 @@ func (s *Server) Stat(ctx context.Context) (stat ServerStat, err error) {
 // Stacks writes the stacks of the server's goroutines to w, as text.
 func (s *Server) Stacks(ctx context.Context, w io.Writer) error {
 	var failed error // w's
-	ended := false
-	err := s.a.subject("stk").do(ctx, acts, func(ctx context.Context, c grpc.ClientConnInterface) error {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
+	stk := s.a.subject("stk")
+	err := stk.list(ctx, func(ctx context.Context, c grpc.ClientConnInterface) (func() (bool, error), error) {
 		stream, err := circuitv1.NewServersClient(c).Stacks(ctx, &circuitv1.StacksRequest{})
-		for err == nil && failed == nil {
+		return func() (bool, error) {
 			var f rpc.Frame
-			if err = stream.RecvMsg(&f); err == nil {
-				ended = f.End
-				var d data
-				d.set(f.Data)
-				_, failed = d.writeTo(w, math.MaxInt)
-				d.free()
+			err := stream.RecvMsg(&f)
+			if err == io.EOF {
+				err = stk.lost("the server broke the text off")
 			}
-		}
-		switch {
-		case err == io.EOF && !ended:
-			return s.a.subject("stk").lost("the server broke the text off")
-		case err == io.EOF || failed != nil:
-			return nil
-		}
-		return err
+			if err != nil {
+				return true, err
+			}
+			var d data
+			d.set(f.Data)
+			_, failed = d.writeTo(w, math.MaxInt)
+			d.free()
+			return failed == nil && !f.End, nil
+		}, err
 	})
 	if failed != nil {
 		return failed
 	}
-	return rpc.Read(err)
+	return err
 }
 
 // Suicide lets the server leave the circuit, end what its users run, and exit.

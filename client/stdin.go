@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 
@@ -23,6 +24,7 @@ type Stdin struct {
 	link   link
 	cancel context.CancelFunc
 	sent   uint64
+	end    bool  // the end of the input may have been sent
 	ended  bool  // nothing more may be sent
 	err    error // why not, nil after Close and Detach
 
@@ -42,7 +44,9 @@ type stdinStream = grpc.BidiStreamingClient[circuitv1.Frame, circuitv1.StdinRepl
 //
 // One writer at a time feeds a process; others wait their turn, in order of
 // arrival, in their first call. When ctx ends before Close, the input stays
-// open for the next writer, and what was written last may not have arrived.
+// open for the next writer, and what was written last may not have arrived:
+// then errors.Is finds ErrLost in the error of Detach and Close, beside
+// ErrTimeout or ErrCanceled, which is the kind.
 func (p *Proc) Stdin(ctx context.Context) *Stdin {
 	return &Stdin{s: p.subject("stdin"), ctx: ctx, turn: make(chan struct{}), done: make(chan struct{})}
 }
@@ -205,13 +209,16 @@ func (s *Stdin) send(b mem.Buffer) error {
 // over says why the call ended before it should.
 func (s *Stdin) over() error {
 	s.mu.Lock()
-	err := s.failed
+	err, written := s.failed, s.written
 	s.mu.Unlock()
 	s.cancel()
 	if err == io.EOF {
 		return s.fail(circuit.Errorf(circuit.Closed, "the process takes no more input"))
 	}
 	_, err = s.s.failure(s.ctx, s.link, err)
+	if s.sent > written || s.end {
+		err = s.s.uncertain(err, fmt.Sprintf("the process has %d bytes of the input, and may or may not have what followed; %s", written, s.s.look()))
+	}
 	return s.fail(err)
 }
 
@@ -225,6 +232,7 @@ func (s *Stdin) finish(end bool) error {
 	}
 	var sent error
 	if end {
+		s.end = true
 		sent = s.stream.SendMsg(&rpc.Frame{Offset: s.sent, End: true})
 	}
 	if sent == nil {

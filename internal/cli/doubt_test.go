@@ -113,3 +113,52 @@ func TestRecvAll(t *testing.T) {
 		}
 	}
 }
+
+// TestActInDoubt cuts a command short that may have had its effect.
+func TestActInDoubt(t *testing.T) {
+	p, x := circuitOf(t)
+	c := x + "/p"
+	const stubborn = "trap 'echo got' TERM; echo ready; while :; do sleep 600 & wait; done"
+	p.with(`{"Path": "/bin/sh", "Args": ["-c", "`+stubborn+`"]}`).must(t, "mkproc", c)
+	printed := func(text string) {
+		waitFor(t, func() bool { return strings.HasPrefix(p.must(t, "stdout", "--no-follow", c), text) })
+	}
+	printed("ready\n")
+	const doubt = "; what was asked may or may not have been done; circuit peek "
+	const shows = " shows what is there now\n"
+	scrub := []string{"scrub", "--kill", "--grace", "30s", c}
+	q := p
+	q.signals = make(chan os.Signal, 1)
+	ended := make(chan result, 1)
+	go func() { ended <- q.run(scrub...) }()
+	printed("ready\ngot\n")
+	q.signals <- os.Interrupt
+	if r := <-ended; r.code != exitInterrupted || r.stderr != "circuit: interrupted"+doubt+c+shows {
+		t.Errorf("exit code %d, standard error %q", r.code, r.stderr)
+	}
+	p.fails(t, exitTimeout, "circuit: scrub "+c+": gave up after 1s, as --timeout says"+doubt+c+shows, append(scrub, "--timeout", "1s")...)
+	p.fails(t, exitTimeout, "circuit: wait "+c+": gave up after 1s, as --timeout says\n", "wait", "--timeout", "1s", c)
+	p.must(t, "signal", "KILL", c)
+}
+
+// TestStdinInDoubt cuts a stdin short while the process has not taken all.
+func TestStdinInDoubt(t *testing.T) {
+	p, x := circuitOf(t)
+	c := x + "/p"
+	p.with(`{"Path": "/bin/sleep", "Args": ["600"]}`).must(t, "mkproc", c)
+	const doubt = "of the input, and may or may not have what followed; circuit peek "
+	r, w := io.Pipe()
+	defer w.Close()
+	go func() { _, _ = w.Write(make([]byte, 1_000_000)) }()
+	q := p
+	q.stdin = r
+	q.signals = make(chan os.Signal, 1)
+	waiting := make(chan result, 1)
+	go func() { waiting <- q.run("stdin", c) }()
+	waitFor(t, func() bool { return !strings.Contains(p.must(t, "peek", "-o", "json", c), `"Stdin":{"Written":0,`) })
+	q.signals <- os.Interrupt
+	if r := <-waiting; r.code != exitInterrupted || !strings.Contains(r.stderr, "circuit: interrupted; the process has ") || !strings.Contains(r.stderr, doubt+c) {
+		t.Errorf("exit code %d, standard error %q", r.code, r.stderr)
+	}
+	p.with(strings.Repeat("x", 1_000_000)).fails(t, exitTimeout, doubt+c, "stdin", "--timeout", "1s", c)
+}

@@ -60,6 +60,11 @@ func (a *app) feed(ctx context.Context, p *client.Proc) error {
 		}
 		return &client.Error{Kind: client.ErrClosed, Err: errors.New("the process took no more before the input ended")}
 	}
+	if err != nil && ctx.Err() != nil {
+		if detached := w.Detach(); inDoubt(detached) {
+			return detached
+		}
+	}
 	if err != nil && err != io.EOF {
 		return err
 	}
