@@ -31,8 +31,8 @@ const (
 
 // Cmd describes a process to run.
 type Cmd struct {
-	// Env is the whole environment, as NAME=VALUE. Nil, not empty, means the
-	// hosting server's own.
+	// Env is the whole environment, as NAME=VALUE; of a NAME given twice the
+	// last counts. Nil, not empty, means the hosting server's own.
 	Env []string
 	// Dir is the working directory; empty means the hosting server's own.
 	Dir string

@@ -86,10 +86,7 @@ func (h *Local) Start(c circuit.Cmd) (Child, error) {
 		return nil, circuit.Errorf(circuit.Exhausted, "the server has no file descriptors left for another process")
 	}
 	defer theirs.close()
-	env := c.Env
-	if env == nil {
-		env = os.Environ()
-	}
+	env := (&exec.Cmd{Env: c.Env}).Environ() // of a name given twice the last
 	s := &spawn{
 		path: path, argv: append([]string{c.Path}, c.Args...), done: make(chan struct{}),
 		attr: syscall.ProcAttr{Dir: c.Dir, Env: env, Files: theirs.fds(), Sys: sysProcAttr(&child.pidfd)},

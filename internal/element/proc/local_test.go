@@ -48,6 +48,10 @@ func TestLocalRuns(t *testing.T) {
 	if stdout != "out\n/\nb-\n" || stderr != "err\n" || exit.Status.ExitStatus() != 7 {
 		t.Errorf("stdout %q, stderr %q, exit %v", stdout, stderr, exit.Status)
 	}
+	stdout, _, _ = run(t, h, circuit.Cmd{Path: "/usr/bin/env", Env: []string{"A=first", "B=", "A=", "AB=c", "A=last"}})
+	if stdout != "B=\nAB=c\nA=last\n" {
+		t.Errorf("of variables given twice the last is to stay: %q", stdout)
+	}
 	_, _, exit = run(t, h, sh("kill -TERM $$"))
 	if !exit.Status.Signaled() || exit.Status.Signal() != syscall.SIGTERM {
 		t.Errorf("killed by TERM: %v", exit.Status)
