@@ -17,13 +17,14 @@ type room struct {
 var house = []room{
 	{path: "", layer: 0},
 
-	{path: "internal/overlay", layer: 1},
-	{path: "internal/membership", layer: 1},
+	{path: "internal/directory", layer: 1},
 	{path: "internal/spool", layer: 1},
 	{path: "internal/dialfile", layer: 1},
 	{path: "internal/credential", layer: 1},
 	{path: "api/circuit/v1", layer: 1},
 
+	{path: "internal/overlay", layer: 2},
+	{path: "internal/membership", layer: 2},
 	{path: "internal/transport", layer: 2},
 	{path: "internal/rpc", layer: 2},
 
@@ -62,7 +63,7 @@ func roomOf(pkg string) (room, bool) {
 
 // isPure reports whether a package is one of the pure ones.
 func isPure(pkg string) bool {
-	return pkg == "" || pkg == "internal/overlay" || pkg == "internal/membership"
+	return pkg == "" || pkg == "internal/directory" || pkg == "internal/overlay" || pkg == "internal/membership"
 }
 
 // isService reports whether a package meets its like in internal/server only.
