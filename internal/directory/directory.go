@@ -74,8 +74,8 @@ func Of(records []*Record) Directory {
 	list := make([]placed, 0, len(records))
 	for ring := range Rings {
 		list = list[:0]
-		for _, r := range records {
-			list = append(list, placed{Place(ring, r.ID), r})
+		for i, r := range records {
+			list = append(list, placed{Place(ring, r.ID), i, r})
 		}
 		d.rings[ring] = ofPlaced(ring, list)
 	}

@@ -18,8 +18,7 @@ const (
 	levelsPerNibble = 4 / digitBits
 )
 
-// node is a part of a ring: nil if it is empty. Nodes of a size class of the
-// allocator: 48 bytes.
+// node is a part of a ring: nil if it is empty.
 type node struct {
 	sum
 	records []*Record        // of a leaf
@@ -149,13 +148,16 @@ func build(ring, level int, records []*Record) *node {
 // placed is a record and its place on a ring.
 type placed struct {
 	place  uint64
+	number int // among those given
 	record *Record
 }
 
 // ofPlaced returns a ring of the records in list, which it sorts. Of several at
 // one place the last counts; the departed are on the first ring only.
 func ofPlaced(ring int, list []placed) *node {
-	slices.SortStableFunc(list, func(a, b placed) int { return cmp.Compare(a.place, b.place) })
+	slices.SortFunc(list, func(a, b placed) int {
+		return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.number, b.number))
+	})
 	records := make([]*Record, 0, len(list))
 	for i, p := range list {
 		last := i == len(list)-1 || list[i+1].place != p.place
