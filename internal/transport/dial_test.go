@@ -99,15 +99,17 @@ func TestDialStrangers(t *testing.T) {
 }
 
 func TestDialNoHost(t *testing.T) {
-	network := failingNetwork{&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "nowhere.invalid", IsNotFound: true}}}
+	network := failingNetwork{err: &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "nowhere.invalid", IsNotFound: true}}}
 	d := &Dialer{Cred: newCredential(t, credential.NewKey(), credential.Client, 0), Network: network, Codec: rpc.Codec()}
 	_, err := d.Dial(t.Context(), "nowhere.invalid:11022", 0)
 	checkDialError(t, err, circuit.Unreachable, "nowhere.invalid:11022", "the host name is not known")
 }
 
-type failingNetwork struct{ err error }
+type failingNetwork struct {
+	Network
+	err error
+}
 
-func (n failingNetwork) Listen(string) (net.Listener, error)            { return nil, n.err }
 func (n failingNetwork) Dial(context.Context, string) (net.Conn, error) { return nil, n.err }
 
 // TestDialTakesFiveSeconds dials a host that does not answer, and one that

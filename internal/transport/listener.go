@@ -158,7 +158,7 @@ func (l *Listener) accept() {
 			rest = min(max(2*rest, acceptRestLeast), acceptRestMost)
 			// Out of descriptors, most likely: those without a name go first.
 			l.gate.dropOldest(l.config.MaxHandshakes / 4)
-			if !l.rest(rest) {
+			if !restUnless(rest, l.closed) {
 				return
 			}
 			continue
@@ -169,14 +169,14 @@ func (l *Listener) accept() {
 	}
 }
 
-// rest waits, and reports false if the listener was closed meanwhile.
-func (l *Listener) rest(d time.Duration) bool {
+// restUnless waits, and reports false if closed was closed meanwhile.
+func restUnless(d time.Duration, closed <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
-	case <-l.closed:
+	case <-closed:
 		return false
 	}
 }

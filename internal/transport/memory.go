@@ -3,6 +3,8 @@ package transport
 import (
 	"context"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -11,27 +13,37 @@ import (
 )
 
 // Memory is a network inside this process, for tests: hosts with names, and
-// links between them that can be cut. It needs no real time, so that it works
-// in a testing/synctest bubble.
+// links between them that can be cut, in both directions or in one, and that
+// can lose datagrams. It needs no real time, so that it works in a
+// testing/synctest bubble.
 type Memory struct {
 	mu        sync.Mutex
 	listeners map[string]*memoryListener // by HOST:PORT
 	conns     map[*memoryConn]struct{}   // both ends of each
-	cut       map[[2]string]bool         // links between hosts, names in order
-	stopped   map[string]bool            // hosts
+	packets   map[string]*memoryPackets  // sockets, by HOST:PORT
+	cut       map[direction]bool
+	loss      map[direction]float64 // share of datagrams
+	stopped   map[string]bool       // hosts
 	nextPort  int
 	changed   chan struct{} // closed and replaced when a cut heals
+	rng       *rand.Rand    // which datagrams are lost
 }
+
+// direction is one of the two of a link between hosts.
+type direction struct{ from, to string }
 
 // NewMemory makes a network without hosts.
 func NewMemory() *Memory {
 	return &Memory{
 		listeners: make(map[string]*memoryListener),
 		conns:     make(map[*memoryConn]struct{}),
-		cut:       make(map[[2]string]bool),
+		packets:   make(map[string]*memoryPackets),
+		cut:       make(map[direction]bool),
+		loss:      make(map[direction]float64),
 		stopped:   make(map[string]bool),
 		nextPort:  32768,
 		changed:   make(chan struct{}),
+		rng:       rand.New(rand.NewPCG(1, 1)),
 	}
 }
 
@@ -41,37 +53,51 @@ func (m *Memory) Host(name string) Network { return &memoryHost{m, name} }
 
 // Cut lets nothing through between two hosts any more, in either direction.
 // Their connections stay open, as when a cable is pulled.
-func (m *Memory) Cut(a, b string) { m.setCut(a, b, true) }
+func (m *Memory) Cut(a, b string) { m.setCut(true, direction{a, b}, direction{b, a}) }
 
-// Heal undoes Cut. What was sent meanwhile arrives.
-func (m *Memory) Heal(a, b string) { m.setCut(a, b, false) }
+// CutOneWay lets nothing through any more that one host sends to another.
+func (m *Memory) CutOneWay(from, to string) { m.setCut(true, direction{from, to}) }
 
-func link(a, b string) [2]string {
-	if b < a {
-		a, b = b, a
-	}
-	return [2]string{a, b}
-}
+// Heal undoes Cut and CutOneWay. What was sent meanwhile on connections arrives;
+// datagrams are lost.
+func (m *Memory) Heal(a, b string) { m.setCut(false, direction{a, b}, direction{b, a}) }
 
-func (m *Memory) setCut(a, b string, cut bool) {
+func (m *Memory) setCut(cut bool, which ...direction) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.cut[link(a, b)] = cut
+	for _, d := range which {
+		m.cut[d] = cut
+		for c := range m.conns {
+			switch d {
+			case direction{c.local.host, c.remote.host}:
+				c.out.update(func() { c.out.cut = cut })
+			case direction{c.remote.host, c.local.host}: // whose other end may be closed
+				c.in.update(func() { c.in.cut = cut })
+			}
+		}
+	}
 	if !cut {
 		close(m.changed)
 		m.changed = make(chan struct{})
 	}
-	for c := range m.conns {
-		if link(c.local.host, c.remote.host) == link(a, b) {
-			c.in.update(func() { c.in.cut = cut })
-			c.out.update(func() { c.out.cut = cut })
-		}
-	}
+}
+
+// Lose loses a share, from 0 to 1, of the datagrams that one host sends to
+// another. Connections are not affected.
+func (m *Memory) Lose(from, to string, share float64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.loss[direction{from, to}] = share
+}
+
+// between reports whether a connection is one of those between two hosts.
+func (c *memoryConn) between(a, b string) bool {
+	return c.local.host == a && c.remote.host == b || c.local.host == b && c.remote.host == a
 }
 
 // Reset breaks the connections between two hosts, at both ends.
 func (m *Memory) Reset(a, b string) {
-	m.reset(func(c *memoryConn) bool { return link(c.local.host, c.remote.host) == link(a, b) })
+	m.reset(func(c *memoryConn) bool { return c.between(a, b) })
 }
 
 // Stop ends a host as the system ends a process: nothing listens there any
@@ -80,15 +106,20 @@ func (m *Memory) Reset(a, b string) {
 func (m *Memory) Stop(host string) {
 	m.mu.Lock()
 	m.stopped[host] = true
-	var victims []*memoryListener
+	var victims []io.Closer
 	for _, l := range m.listeners {
 		if l.addr.host == host {
 			victims = append(victims, l)
 		}
 	}
+	for _, p := range m.packets {
+		if p.addr.host == host {
+			victims = append(victims, p)
+		}
+	}
 	m.mu.Unlock()
-	for _, l := range victims {
-		l.Close()
+	for _, v := range victims {
+		v.Close()
 	}
 	m.reset(func(c *memoryConn) bool { return c.local.host == host || c.remote.host == host })
 }
@@ -117,20 +148,38 @@ type memoryHost struct {
 	name string
 }
 
+// place takes an address of the host to listen on; port 0 takes any. It is
+// called with mu held.
+func (h *memoryHost) place(addr string) (memoryAddr, error) {
+	a, err := parseMemoryAddr(addr)
+	if err != nil || a.host != h.name {
+		return a, &net.OpError{Op: "listen", Net: "memory", Err: syscall.EADDRNOTAVAIL}
+	}
+	if a.port == 0 {
+		h.m.nextPort++
+		a.port = h.m.nextPort
+	}
+	return a, nil
+}
+
+func parseMemoryAddr(addr string) (memoryAddr, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return memoryAddr{}, err
+	}
+	n, err := strconv.Atoi(port)
+	return memoryAddr{host, n}, err
+}
+
 // Listen implements Network. Port 0 takes any.
 func (h *memoryHost) Listen(addr string) (net.Listener, error) {
-	host, port, err := net.SplitHostPort(addr)
-	n, bad := strconv.Atoi(port)
-	if err != nil || bad != nil || host != h.name {
-		return nil, &net.OpError{Op: "listen", Net: "memory", Err: syscall.EADDRNOTAVAIL}
-	}
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()
-	if n == 0 {
-		h.m.nextPort++
-		n = h.m.nextPort
+	a, err := h.place(addr)
+	if err != nil {
+		return nil, err
 	}
-	l := &memoryListener{m: h.m, addr: memoryAddr{host, n}, backlog: make(chan *memoryConn, 4096), closed: make(chan struct{})}
+	l := &memoryListener{m: h.m, addr: a, backlog: make(chan *memoryConn, 4096), closed: make(chan struct{})}
 	if h.m.listeners[l.addr.String()] != nil {
 		return nil, &net.OpError{Op: "listen", Net: "memory", Err: syscall.EADDRINUSE}
 	}
@@ -147,7 +196,7 @@ func (h *memoryHost) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	}
 	for {
 		h.m.mu.Lock()
-		if !h.m.cut[link(h.name, host)] {
+		if !h.m.cut[direction{h.name, host}] && !h.m.cut[direction{host, h.name}] {
 			break
 		}
 		changed := h.m.changed

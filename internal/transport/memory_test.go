@@ -50,6 +50,38 @@ func TestMemoryCut(t *testing.T) {
 	})
 }
 
+func TestMemoryCutOneWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory()
+		a, b := pair(t, m)
+		m.CutOneWay("a", "b")
+		for _, c := range []net.Conn{a, b} {
+			if _, err := c.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			c.SetReadDeadline(time.Now().Add(time.Hour))
+		}
+		if n, err := a.Read(make([]byte, 2)); n != 1 || err != nil {
+			t.Errorf("the way that is open: %d, %v", n, err)
+		}
+		if _, err := b.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a read across the cut gives %v", err)
+		}
+		for from, to := range map[string]string{"a": "b", "b": "a"} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if _, err := m.Host(from).Dial(ctx, to+":1"); ctx.Err() == nil {
+				t.Errorf("a dial across the cut ends with %v", err)
+			}
+			cancel()
+		}
+		m.Heal("b", "a")
+		b.SetReadDeadline(time.Time{})
+		if n, err := b.Read(make([]byte, 2)); n != 1 || err != nil {
+			t.Errorf("after the cut: %d, %v", n, err)
+		}
+	})
+}
+
 func TestMemoryBackPressure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, NewMemory())

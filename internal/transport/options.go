@@ -89,27 +89,27 @@ func dialOptions(codec encoding.CodecV2, dial func(context.Context, string) (net
 type AuthInfo struct {
 	credentials.CommonAuthInfo
 	Peer credential.Peer
+	conn *secured
 }
 
 // AuthType implements credentials.AuthInfo.
 func (AuthInfo) AuthType() string { return "circuit" }
 
-func newAuthInfo(p credential.Peer) AuthInfo {
-	return AuthInfo{
-		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-		Peer:           p,
-	}
-}
-
 // PeerFrom returns who made the call that ctx belongs to; ok is false where
 // ctx is not that of a call served through a Listener.
 func PeerFrom(ctx context.Context) (p credential.Peer, ok bool) {
-	if on, found := peer.FromContext(ctx); found {
-		if auth, is := on.AuthInfo.(AuthInfo); is {
-			return auth.Peer, true
-		}
+	auth, ok := authFrom(ctx)
+	return auth.Peer, ok
+}
+
+// authFrom returns what is known of the connection of the call of ctx.
+func authFrom(ctx context.Context) (AuthInfo, bool) {
+	on, ok := peer.FromContext(ctx)
+	if !ok {
+		return AuthInfo{}, false
 	}
-	return credential.Peer{}, false
+	auth, ok := on.AuthInfo.(AuthInfo)
+	return auth, ok
 }
 
 // passthrough are the credentials that gRPC gets: its connections are

@@ -32,6 +32,7 @@ type testServer struct {
 	*Listener
 	key   circuit.Key
 	calls chan credential.Peer // who called Signal or Wait
+	bound chan Binding         // capacity 1: of the first Signal's connection
 	ended chan struct{}        // a Wait has ended
 	grpc  [2]*grpc.Server
 }
@@ -40,7 +41,7 @@ type testServer struct {
 // stops it.
 func startServer(t testing.TB, network Network, addr string, config ListenConfig) *testServer {
 	t.Helper()
-	s := &testServer{key: credential.NewKey(), calls: make(chan credential.Peer, 1000), ended: make(chan struct{}, 1000)}
+	s := &testServer{key: credential.NewKey(), calls: make(chan credential.Peer, 1000), bound: make(chan Binding, 1), ended: make(chan struct{}, 1000)}
 	config.Credential = newCredential(t, s.key, credential.Server, testID)
 	var err error
 	if s.Listener, err = Listen(network, addr, config); err != nil {
@@ -89,6 +90,12 @@ type testProcs struct {
 
 func (p *testProcs) Signal(ctx context.Context, _ *circuitv1.SignalProcRequest) (*circuitv1.SignalProcReply, error) {
 	peer, _ := PeerFrom(ctx)
+	if b, ok := BindingFrom(ctx); ok {
+		select {
+		case p.server.bound <- b:
+		default:
+		}
+	}
 	p.server.calls <- peer
 	return &circuitv1.SignalProcReply{}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gocircuit/circuit/internal/credential"
+	"google.golang.org/grpc/credentials"
 )
 
 const (
@@ -181,7 +182,13 @@ type secured struct {
 }
 
 func newSecured(c *tls.Conn, w *wire, p credential.Peer) *secured {
-	return &secured{Conn: c, wire: w, auth: newAuthInfo(p), gone: make(chan struct{})}
+	s := &secured{Conn: c, wire: w, gone: make(chan struct{})}
+	s.auth = AuthInfo{
+		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+		Peer:           p,
+		conn:           s,
+	}
+	return s
 }
 
 // Read implements net.Conn.
