@@ -30,7 +30,10 @@ type LinkFrame struct {
 	// Messages of the overlay protocol: who is whose neighbour.
 	Overlay [][]byte `protobuf:"bytes,2,rep,name=overlay,proto3" json:"overlay,omitempty"`
 	// Messages of the membership protocol: who is in the circuit.
-	Membership    [][]byte `protobuf:"bytes,3,rep,name=membership,proto3" json:"membership,omitempty"`
+	Membership [][]byte `protobuf:"bytes,3,rep,name=membership,proto3" json:"membership,omitempty"`
+	// In the first frame of each direction only: the tag of the datagrams that
+	// its sender takes for this link, as docs/wire.md describes them; 0 if none.
+	DatagramTag   uint32 `protobuf:"fixed32,4,opt,name=datagram_tag,json=datagramTag,proto3" json:"datagram_tag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -86,18 +89,26 @@ func (x *LinkFrame) GetMembership() [][]byte {
 	return nil
 }
 
+func (x *LinkFrame) GetDatagramTag() uint32 {
+	if x != nil {
+		return x.DatagramTag
+	}
+	return 0
+}
+
 var File_circuit_v1_mesh_proto protoreflect.FileDescriptor
 
 const file_circuit_v1_mesh_proto_rawDesc = "" +
 	"\n" +
 	"\x15circuit/v1/mesh.proto\x12\n" +
-	"circuit.v1\x1a\x18circuit/v1/servers.proto\"n\n" +
+	"circuit.v1\x1a\x18circuit/v1/servers.proto\"\x91\x01\n" +
 	"\tLinkFrame\x12'\n" +
 	"\x05hello\x18\x01 \x01(\v2\x11.circuit.v1.HelloR\x05hello\x12\x18\n" +
 	"\aoverlay\x18\x02 \x03(\fR\aoverlay\x12\x1e\n" +
 	"\n" +
 	"membership\x18\x03 \x03(\fR\n" +
-	"membership2@\n" +
+	"membership\x12!\n" +
+	"\fdatagram_tag\x18\x04 \x01(\aR\vdatagramTag2@\n" +
 	"\x04Mesh\x128\n" +
 	"\x04Link\x12\x15.circuit.v1.LinkFrame\x1a\x15.circuit.v1.LinkFrame(\x010\x01B7Z5github.com/gocircuit/circuit/api/circuit/v1;circuitv1b\x06proto3"
 
