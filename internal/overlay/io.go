@@ -1,6 +1,9 @@
 package overlay
 
-import "github.com/gocircuit/circuit"
+import (
+	"github.com/gocircuit/circuit"
+	"github.com/gocircuit/circuit/internal/directory"
+)
 
 // Failure says why a dial came to nothing.
 type Failure uint8
@@ -71,13 +74,19 @@ type Receive struct {
 }
 
 // MemberUp says that the membership counts a server as in the circuit.
-type MemberUp struct{ Peer Peer }
+type MemberUp struct {
+	Peer Peer
+	// Directory is the membership's after this change; it may already show
+	// later ones, whose MemberUp and MemberDown follow without delay.
+	Directory directory.Directory
+}
 
 // MemberDown says that it no longer does. A server that Failed is remembered
 // and tried again, for it may be on the other side of a partition.
 type MemberDown struct {
-	Peer   Peer
-	Failed bool
+	Peer      Peer
+	Failed    bool
+	Directory directory.Directory // as with MemberUp
 }
 
 // Redial asks for a fresh connection to a member, at once, because its link is
@@ -129,7 +138,7 @@ type Up struct {
 }
 
 // Down says that a link which was Up is no more. Lost tells that it broke by
-// itself; otherwise this machine ended it.
+// itself; otherwise this machine or the peer's ended it.
 type Down struct {
 	Link uint64
 	ID   circuit.ServerID

@@ -7,13 +7,6 @@ import (
 	"github.com/gocircuit/circuit"
 )
 
-// The times of links (rules O4, O6 and O9).
-const (
-	openTime      = 5 * time.Second  // a link that is not in use after this is closed
-	challengeTime = 2 * time.Second  // how long a server has to prove that it lives
-	guestTime     = 60 * time.Second // how long a server that is not in the circuit keeps its link
-)
-
 // phase is where a link is on its way into use.
 type phase uint8
 
@@ -38,10 +31,7 @@ type link struct {
 
 // peer is what is known of one other server.
 type peer struct {
-	id     circuit.ServerID
-	in     bool // in the circuit, as member
-	member Peer
-	epoch  uint64 // highest so far of the links between us
+	id circuit.ServerID
 
 	up     *link // the one in use
 	asking *link // ours that awaits an answer
@@ -50,26 +40,41 @@ type peer struct {
 	old     Peer      // that other process
 	verdict time.Time // when silence counts as its absence
 
-	dialling bool // to member.Address
-	fresh    bool // a new link is wanted although there is one
+	wish   bool // this server wants a link
+	wished bool // it did before the choice under way
+	gone   bool // there is no link, and the last dial proved that its process is not there
+
+	// Of the link in use:
+	mine   bool      // this server wants it, as far as the peer knows
+	theirs bool      // the peer does
+	idle   time.Time // since when this server does not; zero: it does, or the peer is a guest
+	doubt  time.Time // until when it counts for nothing; zero: it is sound
+
+	dialling bool // to the member's address
+	fresh    bool // a dial is wanted whatever the rest says
 	retry    retry
 }
 
-// wanted reports whether a dial to p is in order, now or later.
-func (p *peer) wanted() bool {
-	return p.in && p.asking == nil && !p.dialling && (p.up == nil || p.fresh)
+// sound reports whether there is a link that can be relied on.
+func (p *peer) sound() bool { return p.up != nil && p.doubt.IsZero() }
+
+// guest reports whether the link in use is one of a server that is not in the
+// circuit.
+func (p *peer) guest() bool { return !p.up.until.IsZero() }
+
+// engaged reports whether there is a link, or one may come about.
+func (p *peer) engaged() bool {
+	return p.up != nil || p.asking != nil || p.held != nil || p.dialling
 }
 
 // other returns a process of p that is in use, or in the circuit, and is not
 // the given instance.
-func (p *peer) other(instance uint64) (Peer, bool) {
+func (m *Machine) other(p *peer, instance uint64) (Peer, bool) {
 	if p.up != nil && p.up.peer.Instance != instance {
 		return p.up.peer, true
 	}
-	if p.in && p.member.Instance != instance {
-		return p.member, true
-	}
-	return Peer{}, false
+	member, in := m.member(p.id)
+	return member, in && member.Instance != instance
 }
 
 func (m *Machine) find(id circuit.ServerID) (int, bool) {
@@ -104,7 +109,7 @@ func (m *Machine) peer(id circuit.ServerID) *peer {
 // forget drops peers that nothing refers to.
 func (m *Machine) forget() {
 	m.peers = slices.DeleteFunc(m.peers, func(p *peer) bool {
-		return !p.in && !p.dialling && p.up == nil && p.asking == nil && p.held == nil
+		return !p.wish && !p.fresh && !p.engaged()
 	})
 }
 
@@ -136,23 +141,31 @@ func (m *Machine) metSelf(d *dial, l *link) {
 	switch {
 	case d == nil: // whoever dialled finds out by itself
 	case l.peer.Instance == m.cfg.Self.Instance:
-		m.seedFound(d, l.peer.ID)
+		if d.seed != nil {
+			m.seedFound(d.seed, l.peer.ID)
+		}
+		m.found(l.peer.ID)
 	case m.members == 0:
 		m.taken(l.peer.Address)
-	default:
-		m.seedFailed(d, IDTaken)
+	case d.seed != nil:
+		m.seedFailed(d.seed, IDTaken)
 	}
 }
 
 // connected goes on with a link that we dialled.
 func (m *Machine) connected(d *dial, l *link) {
 	p := m.peer(l.peer.ID)
-	other, conflict := p.other(l.peer.Instance)
-	m.seedFound(d, p.id)
+	if d.seed != nil {
+		m.seedFound(d.seed, p.id)
+	}
+	if p.held != nil && p.old.Instance == l.peer.Instance {
+		m.proven(p, true)
+	}
+	other, conflict := m.other(p, l.peer.Instance)
+	_, in := m.member(p.id)
+	moved := d.purpose == forMember && in && !p.wish && !d.fresh // the rings did, meanwhile
 	switch {
-	case p.asking != nil || p.held != nil:
-		m.close(l)
-	case p.up != nil && !conflict && !d.fresh:
+	case p.asking != nil || p.held != nil || moved || p.up != nil && !conflict && !d.fresh:
 		m.close(l)
 	case conflict && other.Address != d.address && other.Address != l.peer.Address:
 		m.challenge(p, l, other)
@@ -164,7 +177,8 @@ func (m *Machine) connected(d *dial, l *link) {
 // ask asks the peer to use a link that we dialled.
 func (m *Machine) ask(p *peer, l *link) {
 	l.phase, l.until = asking, m.now.Add(openTime)
-	l.epoch = p.epoch + 1
+	m.epoch++
+	l.epoch = m.epoch
 	p.asking = l
 	m.send(l, message{kind: kindOpen, epoch: l.epoch})
 }
@@ -203,6 +217,14 @@ func (m *Machine) receive(in Receive) {
 		if p.held != nil && l.peer.Instance == p.old.Instance {
 			m.proven(p, true)
 		}
+	case kindWant:
+		if l == p.up {
+			m.theyWant(p, msg.want)
+		}
+	case kindBye:
+		if l == p.up {
+			m.parted(p)
+		}
 	}
 }
 
@@ -213,7 +235,7 @@ func (m *Machine) opened(p *peer, l *link, epoch uint64) {
 		m.refuse(p, l, codeLeaving, "")
 		return
 	}
-	if other, conflict := p.other(l.peer.Instance); conflict && other.Address != l.peer.Address {
+	if other, conflict := m.other(p, l.peer.Instance); conflict && other.Address != l.peer.Address {
 		m.challenge(p, l, other)
 		return
 	} else if conflict {
@@ -236,7 +258,7 @@ func (m *Machine) accept(p *peer, l *link) {
 }
 
 func (m *Machine) refuse(p *peer, l *link, why code, address string) {
-	m.send(l, message{kind: kindRefuse, code: why, epoch: p.epoch, address: address})
+	m.send(l, message{kind: kindRefuse, code: why, epoch: m.epoch, address: address})
 	m.close(l)
 }
 
@@ -245,17 +267,17 @@ func (m *Machine) refused(p *peer, l *link, msg message) {
 	m.close(l)
 	switch msg.code {
 	case codeDuplicate:
-		p.epoch = max(p.epoch, msg.epoch)
+		m.epoch = max(m.epoch, msg.epoch)
+		if _, in := m.member(p.id); in {
+			m.refresh(p)
+		}
 		p.retry.next = m.now.Add(jitter(m.cfg.Rand, firstRetry/4, firstRetry/2))
 	case codeTaken:
-		if p.in || m.members == 0 {
+		if _, in := m.member(p.id); in || m.members == 0 {
 			m.taken(msg.address)
 			return
 		}
 		m.seedsRefused(p.id)
-		p.retry.failed(m.now, m.cfg.Rand)
-	default:
-		p.retry.failed(m.now, m.cfg.Rand)
 	}
 }
 
@@ -275,14 +297,17 @@ func (m *Machine) use(p *peer, l *link) {
 	if p.asking != nil && p.asking != l {
 		m.close(p.asking)
 	}
-	if p.in && p.member.Instance != l.peer.Instance {
-		m.emit(Replaced{ID: p.id, Old: p.member.Instance})
+	member, in := m.member(p.id)
+	if in && member.Instance != l.peer.Instance {
+		m.emit(Replaced{ID: p.id, Old: member.Instance})
 	}
-	p.asking, p.up, p.fresh = nil, l, false
-	p.epoch = max(p.epoch, l.epoch)
+	p.asking, p.up, p.fresh, p.gone = nil, l, false, false
+	p.mine, p.theirs, p.idle, p.doubt = true, true, time.Time{}, time.Time{}
 	p.retry.start(m.now, m.now)
+	m.epoch = max(m.epoch, l.epoch)
+	m.stale = true
 	l.phase, l.until = up, time.Time{}
-	if !p.in {
+	if !in {
 		l.until = m.now.Add(guestTime)
 	}
 	m.emit(Up{Link: l.num, Peer: l.peer})
@@ -293,7 +318,7 @@ func (m *Machine) use(p *peer, l *link) {
 
 // drop ends the link in use.
 func (m *Machine) drop(p *peer) {
-	m.emit(Down{Link: p.up.num, ID: p.id})
+	m.down(p, false)
 	m.close(p.up)
 }
 
@@ -301,9 +326,16 @@ func (m *Machine) drop(p *peer) {
 // it knows that the new one is in use; if this end did, the peer might think for
 // a moment that it lost us.
 func (m *Machine) retire(p *peer) {
-	m.emit(Down{Link: p.up.num, ID: p.id})
+	m.down(p, false)
 	p.up.phase, p.up.until = retired, m.now.Add(openTime)
 	p.up = nil
+}
+
+// down says that the link in use is no more.
+func (m *Machine) down(p *peer, lost bool) {
+	m.emit(Down{Link: p.up.num, ID: p.id, Lost: lost})
+	p.idle, p.doubt = time.Time{}, time.Time{}
+	m.stale = true
 }
 
 // close closes a link and lets nothing refer to it.
@@ -332,14 +364,19 @@ func (m *Machine) linkDown(num uint64) {
 	}
 	l := m.links[i]
 	p := m.peer(l.peer.ID)
-	was := l.phase
-	m.remove(l)
-	switch was {
+	switch was := l.phase; was {
 	case up:
-		m.emit(Down{Link: num, ID: p.id, Lost: true})
-		p.retry.start(m.now, m.now)
+		lost := p.mine || p.theirs
+		m.down(p, lost)
+		m.remove(l)
+		if _, in := m.member(p.id); in && lost {
+			m.refresh(p)
+		}
 	case asking:
+		m.remove(l)
 		m.unreached(p, false)
+	default:
+		m.remove(l)
 	}
 }
 
@@ -356,7 +393,7 @@ func (m *Machine) challenge(p *peer, l *link, other Peer) {
 		m.send(p.up, message{kind: kindPing})
 		return
 	}
-	p.retry.next = m.now
+	m.refresh(p)
 }
 
 // proven ends a challenge: the other process lives, or does not.
@@ -376,26 +413,45 @@ func (m *Machine) proven(p *peer, lives bool) {
 	}
 }
 
-// expire closes links that did not get further in time, and ends challenges.
+// expire does what waited for its time: it closes links that did not get
+// further, ends challenges, doubts and wishes, and goes on with searches.
 func (m *Machine) expire() {
-	for _, l := range slices.Clone(m.links) {
-		if l.until.IsZero() || m.now.Before(l.until) {
-			continue
-		}
-		p, was := m.peer(l.peer.ID), l.phase
-		switch was {
-		case up:
-			m.drop(p)
-		case asking:
-			m.close(l)
-			m.unreached(p, false)
-		default:
-			m.close(l)
+	reached := func(t time.Time) bool { return !t.IsZero() && !m.now.Before(t) }
+	var late []*link
+	for _, l := range m.links {
+		if reached(l.until) {
+			late = append(late, l)
 		}
 	}
-	for _, p := range slices.Clone(m.peers) {
-		if p.held != nil && !m.now.Before(p.verdict) {
+	for _, l := range late {
+		m.outstayed(l)
+	}
+	for _, p := range m.peers {
+		if p.held != nil && reached(p.verdict) {
 			m.proven(p, false)
 		}
+		if reached(p.doubt) {
+			p.doubt, m.stale = time.Time{}, true
+		}
+		if reached(m.withdrawal(p)) {
+			m.withdraw(p)
+		}
+	}
+	for _, s := range m.searches {
+		m.stale = m.stale || reached(s.widen)
+	}
+}
+
+// outstayed ends a link whose time is over.
+func (m *Machine) outstayed(l *link) {
+	switch p := m.peer(l.peer.ID); l.phase {
+	case garbage:
+	case up:
+		m.part(p)
+	case asking:
+		m.close(l)
+		m.unreached(p, false)
+	default:
+		m.close(l)
 	}
 }

@@ -1,12 +1,15 @@
 // Package overlay decides who a server's neighbours are: which addresses to
-// dial and when, which links to keep, which to refuse, and how to find the way
-// back after a partition. It is a pure state machine: told the time, given its
-// randomness, without input or output, goroutine, lock or log. Today every two
-// servers of a circuit are neighbours; the rules are numbered in docs/overlay.md.
+// dial and when, which links to keep, which to refuse or to end, and how to find
+// the way back after a partition. It is a pure state machine: told the time,
+// given its randomness, without input or output, goroutine, lock or log. The
+// graph is an expander: the union of random rings, which everybody who knows the
+// circuit's servers knows as well (package directory). The rules are numbered in
+// docs/overlay.md.
 //
 // Its driver, internal/mesh on real connections and internal/sim on simulated
 // ones, calls Step with what happened and does what Step returns, in order. A
-// Machine belongs to one goroutine.
+// Machine belongs to one goroutine. What it holds, and what a Step costs, does
+// not grow with the circuit but for the view, which it shares with membership.
 //
 // # Links
 //
@@ -39,15 +42,7 @@ import (
 	"time"
 
 	"github.com/gocircuit/circuit"
-)
-
-// Limits.
-const (
-	MaxSeeds      = 64             // seeds at a time
-	MaxDials      = 64             // dials under way at a time; further ones wait
-	MaxLinks      = 4096           // links at a time; further ones are closed
-	MaxRemembered = 1024           // failed servers to try again; at the limit the earliest is forgotten
-	KeepFailed    = 24 * time.Hour // how long they are tried
+	"github.com/gocircuit/circuit/internal/directory"
 )
 
 // Peer is a server as its hello introduces it.
@@ -62,8 +57,8 @@ type Config struct {
 	// Self is the server itself, as its own hello introduces it.
 	Self Peer
 	// Remembered are servers of an earlier life's circuit. They are tried like
-	// those declared dead: until they are found in the circuit, for 24 h. At most
-	// MaxRemembered are kept. An Instance is not needed.
+	// those declared dead: until they are found in the circuit, for 24 h; a few
+	// of them at once. At most MaxRemembered are kept. An Instance is not needed.
 	Remembered []Peer
 	// Rand is the source of all jitter. It must not be used elsewhere.
 	Rand *rand.Rand
@@ -72,25 +67,32 @@ type Config struct {
 // Machine is the overlay's state. Make one with New.
 type Machine struct {
 	cfg      Config
+	began    time.Time
 	now      time.Time
 	out      []Output // of the Step under way
 	deadline time.Time
 	leaving  bool
 
+	view     directory.Directory
+	members  int                         // in the view, without this server
+	searches [2 * directory.Rings]search // on each ring, after and before this server
+	stale    bool                        // the choice of neighbours is
+	settled  time.Time                   // since when every search has found somebody; zero: one has not
+	linked   int                         // how many links were in use at the last choice
+
 	links    []*link // in the order in which they came up
-	peers    []*peer // every server with a link, a dial, or in the circuit; in order of IDs
-	members  int     // how many of peers are in the circuit
+	peers    []*peer // every server with a link or a dial, or that is wanted; in order of IDs
+	epoch    uint64  // highest seen so far of any link
 	dials    map[uint64]*dial
+	busy     [purposes]int // how many dials are under way, for each purpose
 	lastDial uint64
 	seeds    []*seed
-	lost     []lostPeer // oldest first
-	nextLost retry
+	lost     lost
 }
 
 // New returns the machine of a server that knows nobody yet.
 func New(now time.Time, cfg Config) *Machine {
-	m := &Machine{cfg: cfg, now: now, dials: make(map[uint64]*dial)}
-	m.nextLost.start(now, now)
+	m := &Machine{cfg: cfg, began: now, now: now, dials: make(map[uint64]*dial)}
 	for _, p := range cfg.Remembered {
 		if p.ID != cfg.Self.ID {
 			m.remember(p)
@@ -108,7 +110,31 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 	}
 	m.out = nil
 	switch in := in.(type) {
-	case Tick:
+	case MemberUp:
+		m.memberUp(in)
+	case MemberDown:
+		m.memberDown(in)
+	default:
+		m.choose()
+		m.handle(in)
+		m.expire()
+		m.choose()
+		if !m.leaving {
+			m.dialMembers()
+			m.dialSeeds()
+			m.dialLost()
+		}
+	}
+	m.forget()
+	m.deadline = m.due()
+	return m.out
+}
+
+// handle takes an input, other than a change of the view. Those come in great
+// numbers when two circuits meet, so that what follows from them is left to the
+// Tick that is due at once.
+func (m *Machine) handle(in Input) {
+	switch in := in.(type) {
 	case Seed:
 		m.addSeed(in)
 	case Unseed:
@@ -121,24 +147,11 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.connectFailed(in)
 	case Receive:
 		m.receive(in)
-	case MemberUp:
-		m.memberUp(in.Peer)
-	case MemberDown:
-		m.memberDown(in.Peer, in.Failed)
 	case Redial:
 		m.redial(in.ID)
 	case Leave:
 		m.leaving = true
 	}
-	m.expire()
-	if !m.leaving {
-		m.dialMembers()
-		m.dialSeeds()
-		m.dialLost()
-	}
-	m.forget()
-	m.deadline = m.due()
-	return m.out
 }
 
 // Deadline returns when Step wants a Tick at the latest; the zero Time if never.
@@ -147,6 +160,9 @@ func (m *Machine) Deadline() time.Time { return m.deadline }
 
 // due computes the deadline.
 func (m *Machine) due() time.Time {
+	if m.stale && !m.leaving {
+		return m.now
+	}
 	var t time.Time
 	for _, l := range m.links {
 		t = earliest(t, l.until)
@@ -155,22 +171,31 @@ func (m *Machine) due() time.Time {
 		if p.held != nil {
 			t = earliest(t, p.verdict)
 		}
+		t = earliest(t, p.doubt)
+		t = earliest(t, m.withdrawal(p))
 	}
-	if m.leaving || len(m.dials) >= MaxDials {
+	if m.leaving {
 		return t
 	}
-	for _, p := range m.peers {
-		if p.wanted() {
-			t = earliest(t, p.retry.next)
+	for _, s := range m.searches {
+		t = earliest(t, s.widen)
+	}
+	if m.free(forMember) {
+		for _, p := range m.peers {
+			if m.awaitsDial(p) {
+				t = earliest(t, p.retry.next)
+			}
 		}
 	}
-	for _, s := range m.seeds {
-		if m.missing(s) {
-			t = earliest(t, s.retry.next)
+	if m.free(forSeed) {
+		for _, s := range m.seeds {
+			if m.missing(s) {
+				t = earliest(t, s.retry.next)
+			}
 		}
 	}
-	if len(m.lost) > 0 {
-		t = earliest(t, m.nextLost.next)
+	if m.free(forLost) {
+		t = earliest(t, m.nextLost())
 	}
 	return t
 }

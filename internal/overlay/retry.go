@@ -5,14 +5,6 @@ import (
 	"time"
 )
 
-// The times of dialling (rules O2, O3 and O8).
-const (
-	firstRetry = 400 * time.Millisecond // before jitter, which takes off up to half
-	earlyRetry = time.Second            // longest wait while the wish is young
-	early      = 15 * time.Second       // how long it is young
-	lateRetry  = 30 * time.Second       // longest wait afterwards
-)
-
 // retry says when to dial again for one wish.
 type retry struct {
 	began time.Time // when the wish arose
@@ -44,6 +36,14 @@ func jitter(rng *rand.Rand, lo, hi time.Duration) time.Duration {
 // earliest returns the earlier of two times, of which zero means never.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// latest returns the later of two times.
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
 		return b
 	}
 	return a

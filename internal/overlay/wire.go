@@ -16,6 +16,8 @@ const (
 	kindRefuse                 // no, and why
 	kindPing                   // are you there?
 	kindPong                   // yes
+	kindWant                   // whether I want this link; at first, both do
+	kindBye                    // I close it, for neither of us wants it
 )
 
 // code says why a link is refused.
@@ -35,6 +37,7 @@ type message struct {
 	epoch   uint64 // Open, Refuse
 	code    code   // Refuse
 	address string // Refuse with codeTaken
+	want    bool   // Want
 }
 
 // Limits of the encoding.
@@ -50,6 +53,7 @@ const (
 	fieldEpoch   protowire.Number = 2
 	fieldCode    protowire.Number = 3
 	fieldAddress protowire.Number = 4
+	fieldWant    protowire.Number = 5
 )
 
 func (msg message) encode() []byte {
@@ -57,7 +61,7 @@ func (msg message) encode() []byte {
 	for _, f := range []struct {
 		num protowire.Number
 		v   uint64
-	}{{fieldKind, uint64(msg.kind)}, {fieldEpoch, msg.epoch}, {fieldCode, uint64(msg.code)}} {
+	}{{fieldKind, uint64(msg.kind)}, {fieldEpoch, msg.epoch}, {fieldCode, uint64(msg.code)}, {fieldWant, protowire.EncodeBool(msg.want)}} {
 		if f.v != 0 {
 			b = protowire.AppendTag(b, f.num, protowire.VarintType)
 			b = protowire.AppendVarint(b, f.v)
@@ -116,5 +120,7 @@ func (msg *message) set(num protowire.Number, v uint64) {
 		msg.epoch = v
 	case fieldCode:
 		msg.code = code(v)
+	case fieldWant:
+		msg.want = protowire.DecodeBool(v)
 	}
 }

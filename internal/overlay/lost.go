@@ -1,0 +1,93 @@
+package overlay
+
+import (
+	"slices"
+	"time"
+
+	"github.com/gocircuit/circuit"
+)
+
+// lost are the servers to find again (rule O8).
+type lost struct {
+	peers []*lostPeer   // oldest first
+	from  time.Time     // when the last was tried, or the first was lost
+	share time.Duration // what the wait until the next attempt is made of: random, lostEvery on average
+	tries int           // attempts of a server that has just started and is alone
+}
+
+// lostPeer is a server that failed, or was known in an earlier life.
+type lostPeer struct {
+	peer     Peer
+	since    time.Time
+	dialling bool
+}
+
+// remember keeps a failed server's address.
+func (m *Machine) remember(p Peer) {
+	m.found(p.ID)
+	if p.Address == "" {
+		return
+	}
+	if len(m.lost.peers) == 0 {
+		m.restLost()
+	}
+	if len(m.lost.peers) >= MaxRemembered {
+		m.lost.peers = slices.Delete(m.lost.peers, 0, 1)
+	}
+	m.lost.peers = append(m.lost.peers, &lostPeer{peer: p, since: m.now})
+}
+
+// found forgets that a server failed.
+func (m *Machine) found(id circuit.ServerID) {
+	m.lost.peers = slices.DeleteFunc(m.lost.peers, func(l *lostPeer) bool { return l.peer.ID == id })
+}
+
+// restLost begins the wait for the next attempt.
+func (m *Machine) restLost() {
+	m.lost.from = m.now
+	m.lost.share = jitter(m.cfg.Rand, lostEvery/2, lostEvery*3/2)
+}
+
+// nextLost returns when the next of the lost is tried: each server of a circuit
+// waits the longer the larger it is. One that has just started and has nobody
+// hurries.
+func (m *Machine) nextLost() time.Time {
+	wait := m.lost.share * time.Duration(m.members+1)
+	hurries := m.members == 0 && len(m.links) == 0 && m.now.Sub(m.began) < early
+	switch {
+	case len(m.lost.peers) == 0:
+		return time.Time{}
+	case hurries && m.lost.tries == 0:
+		return m.lost.from
+	case hurries && m.lost.tries < rushCount:
+		wait = wait * rushEvery / lostEvery
+	case hurries:
+		wait = wait * soonEvery / lostEvery
+	}
+	return m.lost.from.Add(wait)
+}
+
+// dialLost tries one of the lost, at random, at a rate that does not grow with
+// the circuit (rule O8).
+func (m *Machine) dialLost() {
+	if next := m.nextLost(); next.IsZero() || m.now.Before(next) || !m.free(forLost) {
+		return
+	}
+	m.restLost()
+	m.lost.tries = min(m.lost.tries+1, rushCount)
+	m.lost.peers = slices.DeleteFunc(m.lost.peers, func(l *lostPeer) bool {
+		_, in := m.member(l.peer.ID)
+		return in || m.now.Sub(l.since) > KeepFailed
+	})
+	var idle []*lostPeer
+	for _, l := range m.lost.peers {
+		if p := m.known(l.peer.ID); !l.dialling && (p == nil || !p.engaged()) {
+			idle = append(idle, l)
+		}
+	}
+	if len(idle) > 0 {
+		l := idle[m.cfg.Rand.IntN(len(idle))]
+		l.dialling = true
+		m.connect(&dial{purpose: forLost, address: l.peer.Address, lost: l}, l.peer.ID)
+	}
+}
