@@ -1,153 +1,232 @@
 package membership
 
 import (
-	"cmp"
-	"slices"
 	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/gocircuit/circuit"
 )
 
-// The times and sizes of directories (rules M4 and M7).
-const (
-	partRecords = 512             // records in one part of a directory
-	maxParts    = 1 << 17         // records of a directory that is not complete yet
-	settled     = 2 * time.Second // digests that differ this long after their last change differ for good
-	resyncTime  = 5 * time.Second // at most one directory on a link in this time, after the first
-)
-
-// originate spreads a change that this server is the origin of.
-func (m *Machine) originate(e entry) {
-	m.self.seq++
-	e.seq = 0
-	msg := message{kind: kindEvent, origin: m.self.ID, seq: m.self.seq, record: &e}
-	m.sendAll(nil, msg.encode())
-}
-
-// receiveEvent passes an event on if it is the next of its origin, and takes it
-// in (rule M5).
-func (m *Machine) receiveEvent(l *link, msg message, data []byte) {
-	o := m.all[msg.origin]
-	switch {
-	case o == nil || msg.seq > o.seq+1 && msg.seq != msg.seq>>epochBits<<epochBits+1:
-		m.gaps++
-		m.resync(l)
-	case msg.seq <= o.seq:
-		// Known, perhaps by a directory, whose word about a death is not final.
-		if msg.record != nil && o != m.self {
-			m.learn(*msg.record, true)
-		}
-	default:
-		o.seq = msg.seq
-		m.sendAll(l, slices.Clone(data))
-		if msg.record != nil {
-			m.learn(*msg.record, true)
-		}
+// announce says that this server is in the circuit, once it knows what its first
+// neighbour knew (rule M6).
+func (m *Machine) announce() {
+	if !m.born && m.met && m.refuteAt.IsZero() {
+		m.born = true
+		m.originate(event{record: &entry{Record: *m.self}})
 	}
 }
 
-// sendDirectory sends all that is known, in the order in which it was learnt,
-// so that whoever takes it in learns effects after their causes. From then on
-// the link carries events: its end is then as far as this server was (rule M4).
-func (m *Machine) sendDirectory(l *link, reply bool) {
-	l.synced = m.now
-	msg := message{kind: kindDirectory}
-	for _, s := range m.learnt() {
-		msg.records = append(msg.records, m.told(s))
-		if len(msg.records) == partRecords {
-			msg.more = true
-			m.send(l, msg)
-			msg = message{kind: kindDirectory}
-		}
+// originate spreads a change, or a broadcast, that this server is the origin of.
+func (m *Machine) originate(e event) {
+	self := *m.self
+	self.Events++
+	m.put(&self)
+	e.origin, e.number = self.ID, self.Events
+	if e.record != nil {
+		e.record.Events = 0 // the number says it
 	}
-	msg.reply = reply
-	m.send(l, msg)
+	e.encode()
+	m.forward(nil, &e)
+	m.keep(e)
 }
 
-// learnt returns all that is known in the order in which it was.
-func (m *Machine) learnt() []*member {
-	list := make([]*member, 0, len(m.all))
-	for _, s := range m.all {
-		if !m.expired(s) {
-			list = append(list, s)
-		}
-	}
-	slices.SortFunc(list, func(a, b *member) int { return cmp.Compare(a.order, b.order) })
-	return list
-}
-
-// told returns what a directory says of s.
-func (m *Machine) told(s *member) entry {
-	e := s.entry
-	switch {
-	case s.doom != nil:
-		e = *s.doom
-	case s == m.self && !m.refuteAt.IsZero():
-		e = m.claim
-	}
-	e.seq = s.seq
-	e.ago = 0
-	if !s.in() && s != m.self {
-		e.ago = uint64(max(m.now.Sub(s.Since), 0) / time.Second)
-	}
-	return e
-}
-
-// receiveDirectory takes a directory in once it is whole, and passes on what of
-// it was news (rule M6).
-func (m *Machine) receiveDirectory(l *link, msg message) {
-	l.parts = append(l.parts, msg.records...)
-	if len(l.parts) > maxParts {
-		l.parts = nil
-		return
-	}
-	if msg.more {
-		return
-	}
-	parts := l.parts
-	l.parts = nil
-	var news []entry
-	for _, e := range parts {
-		claimed := !m.refuteAt.IsZero()
-		isNews := m.learn(e, false)
-		s := m.all[e.ID]
-		if s == nil {
-			continue
-		}
-		if s == m.self { // what is claimed of it is a part of the whole; it is refuted after that
-			isNews = !claimed && !m.refuteAt.IsZero()
-		}
-		if e.seq > s.seq {
-			s.seq = e.seq
-			isNews = true
-		}
-		if isNews {
-			news = append(news, m.told(s))
-		}
-	}
-	m.tellNews(l, news)
-	if msg.reply {
-		m.sendDirectory(l, false)
-	}
-}
-
-// tellNews passes news on, in parts, on all links but the one they came from.
-func (m *Machine) tellNews(from *link, news []entry) {
-	for part := range slices.Chunk(news, partRecords) {
-		msg := message{kind: kindDirectory, records: part}
+// forward sends an event on all links but the one it came from.
+func (m *Machine) forward(from *link, e *event) {
+	if len(m.links) > 0 {
+		msg := message{kind: kindEvent, event: e}
 		m.sendAll(from, msg.encode())
 	}
 }
 
-// resync exchanges directories on a link, for the two ends differ.
-func (m *Machine) resync(l *link) {
-	if m.now.Sub(l.synced) >= resyncTime {
-		m.sendDirectory(l, true)
+func (m *Machine) broadcast(in Broadcast) {
+	if m.born && m.departBy.IsZero() && len(in.Data) <= MaxData {
+		m.originate(event{data: append([]byte{}, in.Data...)})
 	}
 }
 
-// compareDigest looks whether the peer knows the same servers (rule M7).
-func (m *Machine) compareDigest(l *link, msg message) {
-	quiet := time.Duration(min(msg.quiet, 1<<30)) * time.Millisecond
-	if msg.digest != m.digest && quiet >= settled && m.now.Sub(m.changed) >= settled {
+// receiveEvent passes an event on if it is the next of its origin, and takes it
+// in (rule M5).
+func (m *Machine) receiveEvent(l *link, e *event) {
+	o := m.get(e.origin)
+	switch {
+	case o == nil && e.record != nil && e.record.ID == e.origin && e.record.In():
+		// It introduces itself. If it is not taken in, it is not passed on either,
+		// or it would go round in circles.
+		e.record.Events = e.number
+		if m.learn(e.record, e) {
+			m.forward(l, e)
+		}
+	case o == nil || e.number > o.Events+1 && e.number != e.number>>epochBits<<epochBits+1:
+		m.gaps++
 		m.resync(l)
+	case e.number > o.Events:
+		m.raise(e.origin, e.number)
+		m.forward(l, e)
+		m.deliver(e)
+	case e.record != nil && e.origin != m.self.ID && m.learn(e.record, e):
+		// Known by a batch, whose word about a death is not final; or overtaken by
+		// the origin's next life.
+		m.forward(l, e)
 	}
+}
+
+// deliver takes in what an event says.
+func (m *Machine) deliver(e *event) {
+	if e.record != nil {
+		m.learn(e.record, e)
+		return
+	}
+	m.keep(*e)
+	if e.data != nil {
+		m.emit(Deliver{Origin: e.origin, Number: e.number, Data: append([]byte{}, e.data...)})
+	}
+}
+
+// batch is what is taken in as a whole: records, and events that are none.
+type batch struct {
+	records []entry
+	events  []event
+}
+
+// receiveNews gathers the parts of a batch that is news to a neighbour.
+func (m *Machine) receiveNews(l *link, msg message) {
+	l.news.records = append(l.news.records, msg.records...)
+	l.news.events = append(l.news.events, msg.events...)
+	if len(l.news.records) > maxBatch || len(l.news.events) > maxRecent {
+		m.reset(l)
+		return
+	}
+	if !msg.more {
+		b := l.news
+		l.news = batch{}
+		m.takeIn(l, b)
+	}
+}
+
+// takeIn takes in a batch, and passes on what of it was news, as one (rule M6).
+func (m *Machine) takeIn(from *link, b batch) {
+	fresh := m.unheard(b.events)
+	var news []circuit.ServerID
+	m.stage(len(b.records))
+	for i := range b.records {
+		e := &b.records[i]
+		claimed := !m.refuteAt.IsZero()
+		isNews := m.learn(e, nil)
+		r := m.get(e.ID)
+		switch {
+		case r == nil:
+			continue
+		case r == m.self: // what is claimed of it is a part of the whole; it is refuted after that
+			isNews = !claimed && !m.refuteAt.IsZero()
+		case e.Events > r.Events:
+			m.raise(e.ID, e.Events)
+			isNews = true
+		}
+		if isNews {
+			news = append(news, e.ID)
+		}
+	}
+	m.commit()
+	var passed []event
+	for i := range fresh {
+		if o := m.dir.Get(fresh[i].origin); o != nil && fresh[i].number <= o.Events {
+			m.deliver(&fresh[i])
+			passed = append(passed, fresh[i])
+		}
+	}
+	m.tellNews(from, news, passed)
+}
+
+// unheard returns those of the events of a batch that this server has not
+// received.
+func (m *Machine) unheard(events []event) []event {
+	var fresh []event
+	last := make(map[circuit.ServerID]uint64)
+	for _, e := range events {
+		known, ok := last[e.origin]
+		if o := m.dir.Get(e.origin); !ok && o != nil {
+			known = o.Events
+		}
+		if e.number > known && e.record == nil {
+			last[e.origin] = e.number
+			fresh = append(fresh, e)
+		}
+	}
+	return fresh
+}
+
+// tellNews passes news on, as a whole, on all links but the one they came from.
+func (m *Machine) tellNews(from *link, news []circuit.ServerID, events []event) {
+	if len(news)+len(events) == 0 || len(m.links) == 0 || len(m.links) == 1 && m.links[0] == from {
+		return
+	}
+	list := make([]entry, len(news))
+	for i, id := range news {
+		list[i] = m.entryOf(m.told(id))
+	}
+	for _, msg := range parts(kindNews, list, events) {
+		m.sendAll(from, msg.encode())
+	}
+}
+
+// parts returns messages of bounded size that say all this together; at least one.
+func parts(kind protowire.Number, records []entry, events []event) []message {
+	list := []message{{kind: kind}}
+	last, size := &list[0], 0
+	next := func() {
+		last.more = true
+		list = append(list, message{kind: kind})
+		last, size = &list[len(list)-1], 0
+	}
+	for _, e := range records {
+		if len(last.records) == partRecords {
+			next()
+		}
+		last.records = append(last.records, e)
+	}
+	for _, e := range events {
+		if size+len(e.raw) > partBytes || len(last.records) > 0 {
+			next()
+		}
+		last.events = append(last.events, e)
+		size += len(e.raw)
+	}
+	return list
+}
+
+// recent are the latest events that are no records: whoever was cut off for a
+// short time can still be told of them.
+type recent struct {
+	list  []recentEvent // in the order in which they came
+	bytes int
+}
+
+type recentEvent struct {
+	event
+	at time.Time
+}
+
+// keep keeps an event for those who were cut off; not records, for the directory
+// keeps them.
+func (m *Machine) keep(e event) {
+	if e.record != nil {
+		return
+	}
+	e.data = nil // raw has it
+	m.recent.list = append(m.recent.list, recentEvent{event: e, at: m.now})
+	m.recent.bytes += len(e.raw)
+	m.recent.count(m.now)
+}
+
+// count returns how many events are kept, after dropping what is too much, or
+// too old.
+func (r *recent) count(now time.Time) int {
+	n := 0
+	for ; n < len(r.list) && (len(r.list)-n > maxRecent || r.bytes > recentBytes || now.Sub(r.list[n].at) > recentTime); n++ {
+		r.bytes -= len(r.list[n].raw)
+	}
+	clear(r.list[:n])
+	r.list = r.list[n:]
+	return len(r.list)
 }

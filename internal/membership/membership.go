@@ -1,68 +1,39 @@
-// Package membership decides who is in the circuit: it keeps a record of every
-// server, spreads changes over the links in causal order, suspects servers that
-// fall silent, lets them refute, declares them dead together with other
-// observers, and says Joined and Left, which alternate strictly for each server.
+// Package membership decides who is in the circuit: it keeps the directory of
+// all servers, brings that of two neighbours in line whenever they are linked,
+// spreads changes over the links in causal order, suspects servers that fall
+// silent, lets them refute, declares them dead once two of their neighbours
+// agree, and says Joined and Left, which alternate strictly for each server. What
+// it spreads besides, for others, is delivered in the same order.
 // It is a pure state machine: told the time, given its randomness, without input
 // or output, goroutine, lock or log. The rules are numbered in docs/overlay.md.
 //
 // Its driver, internal/mesh on real connections and internal/sim on simulated
 // ones, calls Step with what happened and does what Step returns, in order. The
 // package overlay tells how the two machines are wired together. A Machine
-// belongs to one goroutine.
+// belongs to one goroutine. What a Step costs does not depend on the size of the
+// circuit, but for those that take in what a neighbour knew.
 package membership
 
 import (
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/gocircuit/circuit"
-)
-
-// State is what is known of a server. At the same incarnation, the higher state
-// prevails.
-type State uint8
-
-// The states of a server. StateAlive and
-// StateSuspect are those of servers in the circuit.
-const (
-	StateAlive   State = 1 + iota
-	StateSuspect       // its observers do not hear it; it may refute
-	StateDead          // declared dead by its observers
-	StateLeft          // it said so itself
-)
-
-// Record is what the circuit knows of a server (rule M1).
-type Record struct {
-	ID       circuit.ServerID
-	Address  string // HOST:PORT that it advertises
-	Instance uint64 // drawn at random when its process started
-	// Incarnation counts the server's lives and refutations. Only the server
-	// itself raises it; it is kept across restarts where there is a data
-	// directory.
-	Incarnation uint64
-	Version     string // of its software
-	State       State
-	// Since is when this server learnt of the join, or of the departure, by its
-	// own clock. It does not travel.
-	Since time.Time
-}
-
-// Limits.
-const (
-	// MaxDeparted is how many departed servers are remembered; at the limit the
-	// earliest departure is forgotten.
-	MaxDeparted = 4096
-	// KeepDeparted is how long they are.
-	KeepDeparted = 24 * time.Hour
+	"github.com/gocircuit/circuit/internal/directory"
 )
 
 // Config is what a Machine needs to know at its start.
 type Config struct {
-	// Self is the server itself; State and Since are ignored. Its Incarnation is
-	// higher than any that this server has used or persisted before; 1 for a new
-	// server.
-	Self Record
+	// Self is the server itself; State, Events and Since are ignored. Its
+	// Incarnation is higher than any that this server has used or persisted
+	// before; 1 for a new server.
+	Self directory.Record
+	// Directory is what the server knows from the beginning, itself included: of
+	// a circuit that is quiet, without suspects. Empty for a server that is
+	// alone; only simulations of large circuits begin with anything else.
+	Directory directory.Directory
 	// Rand is the source of all jitter. It must not be used elsewhere.
 	Rand *rand.Rand
 }
@@ -74,44 +45,50 @@ type Machine struct {
 	out      []Output // of the Step under way
 	deadline time.Time
 
-	self  *member
-	all   map[circuit.ServerID]*member // in the circuit, this one included, and departed
-	ring  []*member                    // in the circuit, in order of IDs
-	order uint64                       // counts what was learnt, for the order of the directory
-	links []*link                      // in order of coming up
+	dir        directory.Directory
+	self       *directory.Record                      // in dir
+	staged     map[circuit.ServerID]*directory.Record // changes of dir while a batch is taken in; nil: none is
+	changed    time.Time                              // when dir did
+	departures []departure                            // in the order in which they were learnt
+	suspects   int                                    // servers in the circuit that are suspect, but for this one
+	recent     recent
 
-	digest  [2]uint64 // of the ring
-	changed time.Time // when it did
+	links    []*link   // in order of coming up
+	slot     time.Time // when the last of the promised pulses is due
+	met      bool      // a neighbour's directory was taken in
+	born     bool      // this server has said that it is in the circuit, or is about to leave it
+	watches  map[circuit.ServerID]*watch
+	observed []*watch // those that have a link, or lost it
+	timers   timers   // those that have something due
+	dooms    int      // those that are doomed
+	alone    bool     // as of the last look: nobody else is in the circuit and unsuspected
 
-	slot      time.Time   // when the last of the promised pulses is due
-	lateUntil time.Time   // until then this server doubts itself
-	muteSince time.Time   // since when it has heard less than half of those it observes
-	refuteAt  time.Time   // when a refutation that is held back is due; zero: none
-	claim     entry       // what it refutes, or last refuted
-	deaths    []time.Time // when this server refuted its death, lately
-	departBy  time.Time   // leaving: when to say Departed at the latest; zero: not leaving
-	departed  bool        // said
-	taken     bool        // said
+	lateUntil time.Time         // until then this server doubts itself
+	refuteAt  time.Time         // when a refutation that is held back is due; zero: none
+	claim     *directory.Record // what it refutes, or last refuted
+	deaths    []time.Time       // when this server refuted its death, lately
+	departBy  time.Time         // leaving: when to say Departed at the latest; zero: not leaving
+	departed  bool              // said
+	taken     bool              // said
 	gaps      int
 }
 
-// link is a link that is in use.
-type link struct {
-	num      uint64
-	id       circuit.ServerID
-	instance uint64
-	parts    []entry   // of a directory that is not complete yet
-	synced   time.Time // when the directory was last sent
-}
-
-// New returns the machine of a server that is alone in its circuit.
+// New returns the machine of a server that is alone in its circuit, or in that
+// of cfg.Directory.
 func New(now time.Time, cfg Config) *Machine {
-	m := &Machine{cfg: cfg, now: now, changed: now, all: make(map[circuit.ServerID]*member)}
-	m.self = &member{entry: entry{Record: cfg.Self}}
-	m.self.State, m.self.Since = StateAlive, now
-	m.self.seq = cfg.Self.Incarnation << epochBits
-	m.all[m.self.ID] = m.self
-	m.enter(m.self)
+	m := &Machine{cfg: cfg, now: now, changed: now, dir: cfg.Directory, watches: make(map[circuit.ServerID]*watch)}
+	m.born = m.dir.Len() > 0
+	for r := range m.dir.EachDeparted() {
+		m.departures = append(m.departures, departure{id: r.ID, since: r.Since})
+	}
+	m.self = m.dir.Get(cfg.Self.ID)
+	if m.self == nil || m.self.Instance != cfg.Self.Instance || m.self.Incarnation != cfg.Self.Incarnation {
+		self := cfg.Self
+		self.State, self.Since = directory.Alive, now
+		self.Events = self.Incarnation << epochBits
+		m.put(&self)
+	}
+	m.cfg.Directory = directory.Directory{}
 	return m
 }
 
@@ -137,11 +114,30 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 		m.replaced(in)
 	case Receive:
 		m.receive(in)
+	case ReceiveDatagram:
+		m.receiveDatagram(in)
+	case Broadcast:
+		m.broadcast(in)
 	case Leave:
 		m.leave()
 	}
 	m.work()
 	m.deadline = m.due()
+	return m.complete()
+}
+
+// complete fills in what the outputs of a Step say of its end.
+func (m *Machine) complete() []Output {
+	for i, out := range m.out {
+		switch out := out.(type) {
+		case Joined:
+			out.Directory = m.dir
+			m.out[i] = out
+		case Left:
+			out.Directory = m.dir
+			m.out[i] = out
+		}
+	}
 	return m.out
 }
 
@@ -151,35 +147,45 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 // hold Ticks back.
 func (m *Machine) Deadline() time.Time { return m.deadline }
 
-// Members returns the servers in the circuit, this one included, in order of
-// their IDs.
-func (m *Machine) Members() []Record {
-	list := make([]Record, len(m.ring))
-	for i, s := range m.ring {
-		list[i] = s.Record
-	}
-	return list
-}
+// Directory returns what this server knows: who is in the circuit, itself
+// included, and who departed. It does not change.
+func (m *Machine) Directory() directory.Directory { return m.dir }
+
+// Members returns the servers in the circuit, this one included, in the order of
+// the first ring. They are those of now, whatever happens before the end of the
+// iteration. The records are not to be written to.
+func (m *Machine) Members() iter.Seq[*directory.Record] { return m.dir.All() }
 
 // Lookup returns the record of a server that is, or in the last 24 h was, in
 // the circuit; the latest MaxDeparted departures are kept.
-func (m *Machine) Lookup(id circuit.ServerID) (Record, bool) {
-	s := m.all[id]
-	if s == nil || m.expired(s) {
-		return Record{}, false
+func (m *Machine) Lookup(id circuit.ServerID) (directory.Record, bool) {
+	r := m.dir.Get(id)
+	if r == nil || m.expired(r) {
+		return directory.Record{}, false
 	}
-	return s.Record, true
+	return *r, true
 }
 
-// Directory returns what this server would tell a new neighbour: the records of
-// all that are or were in the circuit, in the order in which it learnt of them.
-// A death that may still be refuted counts.
-func (m *Machine) Directory() []Record {
-	var list []Record
-	for _, s := range m.learnt() {
-		list = append(list, m.told(s).Record)
+// Told returns what this server would tell a new neighbour: the directory, but
+// that a death counts that may still be refuted (rule M9), its own as well, and
+// that a server that has not said that it is in the circuit leaves itself out
+// (rule M6).
+func (m *Machine) Told() directory.Directory {
+	d := m.dir
+	if m.dooms > 0 {
+		for id, w := range m.watches {
+			if w.doom != nil {
+				d = d.With(m.told(id))
+			}
+		}
 	}
-	return list
+	switch {
+	case !m.refuteAt.IsZero():
+		d = d.With(m.told(m.self.ID))
+	case !m.born:
+		d = d.Without(m.self.ID)
+	}
+	return d
 }
 
 // Gaps returns how often an event arrived although one before it had not. It
@@ -188,81 +194,58 @@ func (m *Machine) Gaps() int { return m.gaps }
 
 func (m *Machine) emit(out Output) { m.out = append(m.out, out) }
 
-func (m *Machine) send(l *link, msg message) {
-	m.emit(Send{Link: l.num, Data: msg.encode()})
-}
-
-// sendAll sends on all links but one, which may be nil.
-func (m *Machine) sendAll(but *link, data []byte) {
+// work does what is due.
+func (m *Machine) work() {
+	m.forgetDeparted()
+	if !m.departBy.IsZero() {
+		if !m.departed && (len(m.links) == 0 || !m.born || m.reached(m.departBy)) {
+			m.departed = true
+			m.emit(Departed{})
+		}
+		return
+	}
+	if m.reached(m.refuteAt) {
+		m.refute()
+	}
+	m.announce()
+	m.sendPulses()
 	for _, l := range m.links {
-		if l != but {
-			m.emit(Send{Link: l.num, Data: data})
+		if l.pull != nil && m.reached(l.pull.until) {
+			m.reset(l)
 		}
 	}
-}
-
-// linkTo returns the link to a server, or nil.
-func (m *Machine) linkTo(id circuit.ServerID) *link {
-	if i := slices.IndexFunc(m.links, func(l *link) bool { return l.id == id }); i >= 0 {
-		return m.links[i]
+	for {
+		m.noticeAlone()
+		if len(m.timers) == 0 || !m.reached(m.timers[0].due) {
+			return
+		}
+		m.attend(m.timers[0])
 	}
-	return nil
 }
 
-func (m *Machine) linkUp(in LinkUp) {
-	m.links = slices.DeleteFunc(m.links, func(l *link) bool { return l.id == in.ID })
-	l := &link{num: in.Link, id: in.ID, instance: in.Instance}
-	m.links = append(m.links, l)
-	m.sendDirectory(l, false)
-	if s := m.all[in.ID]; s != nil && s.Instance == in.Instance && s.in() {
-		m.heard(s)
-		if s.watched {
-			s.expect = latest(s.expect, m.now.Add(firstPulse))
-			s.pulse = m.now
+// due computes the deadline.
+func (m *Machine) due() time.Time {
+	if !m.departBy.IsZero() {
+		if m.departed {
+			return time.Time{}
+		}
+		return m.departBy
+	}
+	t := m.refuteAt
+	for _, l := range m.links {
+		t = earliest(t, l.pulse)
+		if l.pull != nil {
+			t = earliest(t, l.pull.until)
 		}
 	}
+	if len(m.timers) > 0 {
+		t = earliest(t, m.timers[0].due)
+	}
+	return t
 }
 
-func (m *Machine) linkDown(in LinkDown) {
-	i := slices.IndexFunc(m.links, func(l *link) bool { return l.num == in.Link })
-	if i < 0 {
-		return
-	}
-	l := m.links[i]
-	m.links = slices.Delete(m.links, i, i+1)
-	if s := m.all[l.id]; in.Lost && s != nil && s.Instance == l.instance && s.watched {
-		m.check(s)
-	}
-}
-
-func (m *Machine) receive(in Receive) {
-	i := slices.IndexFunc(m.links, func(l *link) bool { return l.num == in.Link })
-	if i < 0 {
-		return
-	}
-	l := m.links[i]
-	msg, err := decode(in.Data)
-	if err != nil {
-		return
-	}
-	if s := m.all[l.id]; s != nil && s.Instance == l.instance && s.in() {
-		m.heard(s)
-	}
-	switch msg.kind {
-	case kindDirectory:
-		m.receiveDirectory(l, msg)
-	case kindEvent:
-		m.receiveEvent(l, msg, in.Data)
-	case kindPulse:
-		m.receivePulse(l, msg)
-	case kindProbe:
-		m.send(l, message{kind: kindAck})
-	case kindVote:
-		m.receiveVote(l, msg)
-	case kindAlarm:
-		m.receiveAlarm(l, msg)
-	}
-}
+// reached reports whether t is set and not in the future.
+func (m *Machine) reached(t time.Time) bool { return !t.IsZero() && !m.now.Before(t) }
 
 // leave tells everybody that this server leaves (rule M12).
 func (m *Machine) leave() {
@@ -270,12 +253,17 @@ func (m *Machine) leave() {
 		return
 	}
 	m.departBy = m.now.Add(leaveTime)
-	m.self.State = StateLeft
-	m.originate(m.self.entry)
+	self := *m.self
+	self.State = directory.Left
+	m.put(&self)
+	if m.born {
+		m.originate(event{record: &entry{Record: self}})
+	}
 }
 
-func jitter(rng *rand.Rand, lo, hi time.Duration) time.Duration {
-	return lo + time.Duration(rng.Int64N(int64(hi-lo)))
+// within draws a time from 0 to d.
+func (m *Machine) within(d time.Duration) time.Duration {
+	return time.Duration(m.cfg.Rand.Int64N(int64(d)))
 }
 
 // earliest returns the earlier of two times, of which zero means never.
@@ -291,4 +279,9 @@ func latest(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// remove takes a value out of a list.
+func remove[T comparable](list []T, v T) []T {
+	return slices.DeleteFunc(list, func(o T) bool { return o == v })
 }

@@ -2,259 +2,285 @@ package membership
 
 import (
 	"cmp"
-	"math/bits"
 	"slices"
 	"time"
 
 	"github.com/gocircuit/circuit"
+	"github.com/gocircuit/circuit/internal/directory"
 )
-
-// The times of records (rules M9 and M10).
-const (
-	doomTime   = 3 * time.Second // a death that a directory tells of waits this long for a refutation
-	flapWindow = 2 * time.Minute // a server that refutes its death flapDeaths times in this time
-	flapDeaths = 3               // holds the next refutation back
-	flapHold   = 10 * time.Second
-	flapMost   = time.Minute
-)
-
-// epochBits is where the incarnation that a server started with stands in the
-// numbers of its events, so that a new life numbers its events anew.
-const epochBits = 32
-
-// member is what is known of a server, and what is going on about it.
-type member struct {
-	entry
-	order uint64    // when its last join or departure was learnt, relative to those of others
-	doom  *entry    // its death, which may still be refuted
-	doomT time.Time // when that time is over
-	watch
-}
-
-// in reports whether the server is in the circuit.
-func (s *member) in() bool { return s.State == StateAlive || s.State == StateSuspect }
 
 // compare says which of two records of a server prevails (rule M2).
-func compare(a, b *entry) int {
+func compare(a, b *directory.Record) int {
 	return cmp.Or(
 		cmp.Compare(a.Incarnation, b.Incarnation),
 		cmp.Compare(a.Instance, b.Instance),
 		cmp.Compare(a.State, b.State))
 }
 
-func (m *Machine) place(id circuit.ServerID) (int, bool) {
-	return slices.BinarySearchFunc(m.ring, id, func(s *member, id circuit.ServerID) int { return cmp.Compare(s.ID, id) })
-}
-
-// enter puts a server into the ring.
-func (m *Machine) enter(s *member) {
-	i, _ := m.place(s.ID)
-	m.ring = slices.Insert(m.ring, i, s)
-	m.fold(s)
-	m.order++
-	s.order = m.order
-	s.heard = m.now // a newcomer is taken to live
-	m.rewatch()
-}
-
-// exit takes a server out of the ring.
-func (m *Machine) exit(s *member) {
-	if i, ok := m.place(s.ID); ok {
-		m.ring = slices.Delete(m.ring, i, i+1)
+// get returns what is known of a server, or nil.
+func (m *Machine) get(id circuit.ServerID) *directory.Record {
+	if r := m.staged[id]; r != nil {
+		return r
 	}
-	m.fold(s)
-	m.order++
-	s.order = m.order
-	s.watch, s.doom = watch{}, nil
-	m.rewatch()
-	m.forgetDeparted()
+	return m.dir.Get(id)
 }
 
-// fold adds a server to the digest, or takes it out again.
-func (m *Machine) fold(s *member) {
-	hi, lo := uint64(0x9e3779b97f4a7c15), uint64(0xc2b2ae3d27d4eb4f)
-	for _, v := range [...]uint64{uint64(s.ID), s.Incarnation, s.Instance} {
-		hi, lo = bits.Mul64(hi^v^0xff51afd7ed558ccd, lo^bits.RotateLeft64(v, 32)|1)
-		hi, lo = hi^lo, lo^bits.RotateLeft64(hi, 29)
+// put makes r what is known of its server.
+func (m *Machine) put(r *directory.Record) {
+	old := m.get(r.ID)
+	if r.ID == m.cfg.Self.ID {
+		m.self = r
+	} else {
+		if old != nil && old.State == directory.Suspect {
+			m.suspects--
+		}
+		if r.State == directory.Suspect {
+			m.suspects++
+		}
 	}
-	m.digest[0] ^= hi
-	m.digest[1] ^= lo
-	m.changed = m.now
+	if r.In() || old != nil && old.In() {
+		m.changed = m.now
+	}
+	if m.staged != nil {
+		m.staged[r.ID] = r
+	} else {
+		m.dir = m.dir.With(r)
+	}
+}
+
+// raise takes note of how far the events of a known server are known.
+func (m *Machine) raise(id circuit.ServerID, events uint64) {
+	r := *m.get(id)
+	r.Events = events
+	m.put(&r)
+}
+
+// stage begins to collect changes: many of them are cheaper to make together.
+func (m *Machine) stage(records int) {
+	if records > 1 {
+		m.staged = make(map[circuit.ServerID]*directory.Record)
+	}
+}
+
+// commit makes the collected changes.
+func (m *Machine) commit() {
+	staged := m.staged
+	m.staged = nil
+	if len(staged) == 0 {
+		return
+	}
+	if size := m.dir.Len() + m.dir.Departed(); len(staged) < size/8 {
+		for _, r := range staged {
+			m.dir = m.dir.With(r)
+		}
+		return
+	}
+	var list []*directory.Record
+	for r := range m.dir.Under(directory.Prefix{}) {
+		list = append(list, r)
+	}
+	for _, r := range staged { // of two with the same ID the last counts
+		list = append(list, r)
+	}
+	m.dir = directory.Of(list)
 }
 
 // learn takes a record from elsewhere and reports whether it is news that
-// others should hear of. An event's word is final; a death from a directory may
-// be an old story, and waits for a refutation (rule M9).
-func (m *Machine) learn(e entry, event bool) bool {
+// others should hear of. The word of an event is final; a death from a batch,
+// which is no event, may be an old story, and waits for a refutation (rule M9).
+func (m *Machine) learn(e *entry, by *event) bool {
 	switch {
-	case e.ID == 0 || e.State < StateAlive || e.State > StateLeft:
+	case e.ID == 0 || e.State < directory.Alive || e.State > directory.Left:
 		return false
 	case e.ID == m.self.ID:
-		m.learnSelf(e)
+		m.learnSelf(&e.Record)
 		return false
 	}
-	s := m.all[e.ID]
-	if s == nil {
-		return m.meet(e)
+	r := m.get(e.ID)
+	if r == nil {
+		return m.meet(e, by)
 	}
-	if compare(&e, &s.entry) <= 0 {
-		return false
-	}
-	if s.doom != nil && compare(&e, s.doom) > 0 {
-		s.doom = nil
-	}
-	if s.in() && e.State == StateDead && !event && e.Instance == s.Instance {
-		known := s.doom != nil
-		if !known {
-			s.doom, s.doomT = &e, m.now.Add(doomTime)
+	c := compare(&e.Record, r)
+	if c <= 0 {
+		if c == 0 && e.State == directory.Suspect && by != nil {
+			m.accused(e.ID, by)
 		}
-		return !known
+		return false
 	}
-	m.apply(s, e)
+	w := m.watches[e.ID]
+	if r.In() && e.State == directory.Dead && by == nil && e.Instance == r.Instance {
+		return m.doom(e)
+	}
+	if w != nil && w.doom != nil && compare(&e.Record, w.doom) > 0 {
+		m.undoom(w)
+	}
+	m.apply(r, e, by)
 	return true
+}
+
+// doom lets a death that a batch tells of wait for a refutation, and reports
+// whether it is the first that was heard of.
+func (m *Machine) doom(e *entry) bool {
+	w := m.watch(e.ID)
+	if w.doom != nil {
+		if compare(&e.Record, w.doom) > 0 {
+			w.doom = m.record(e)
+			return true
+		}
+		return false
+	}
+	m.dooms++
+	w.doom, w.doomed = m.record(e), m.now.Add(doomTime)
+	m.plan(w)
+	return true
+}
+
+func (m *Machine) undoom(w *watch) {
+	m.dooms--
+	w.doom, w.doomed = nil, time.Time{}
+	m.plan(w)
+}
+
+// record returns a record to keep of what came over the wire. Most servers run
+// the same version, which need not be kept for each.
+func (m *Machine) record(e *entry) *directory.Record {
+	r := e.Record
+	r.Since = m.now
+	if r.Version == m.cfg.Self.Version {
+		r.Version = m.cfg.Self.Version
+	}
+	return &r
 }
 
 // meet takes the first record of a server.
-func (m *Machine) meet(e entry) bool {
-	s := &member{entry: e}
-	s.Since = m.now
-	if s.in() {
-		m.all[e.ID] = s
-		m.enter(s)
-		m.emit(Joined{Record: s.Record})
-		return true
-	}
-	if e.ago >= uint64(KeepDeparted/time.Second) {
+func (m *Machine) meet(e *entry, by *event) bool {
+	r := m.record(e)
+	switch {
+	case r.In() && m.dir.Len()+len(m.staged) < MaxServers:
+		m.put(r)
+		m.entered(r)
+		m.emit(Joined{Record: *r})
+		if r.State == directory.Suspect {
+			m.accused(r.ID, by)
+		}
+	case !r.In() && e.ago < uint64(KeepDeparted/time.Second):
+		r.Since = m.now.Add(-time.Duration(e.ago) * time.Second)
+		m.put(r)
+		m.departures = append(m.departures, departure{id: r.ID, since: r.Since})
+	default:
 		return false
 	}
-	m.all[e.ID] = s
-	s.Since = m.now.Add(-time.Duration(e.ago) * time.Second)
-	m.order++
-	s.order = m.order
-	m.forgetDeparted()
 	return true
 }
 
-// apply makes e, which prevails, the record of s, and says what changed (rule
-// M3).
-func (m *Machine) apply(s *member, e entry) {
-	was, restarted := s.in(), s.Instance != e.Instance
-	is := e.State == StateAlive || e.State == StateSuspect
+// apply makes e, which prevails, what is known of the server of old, and says
+// what changed (rule M3). By is the event that says so, if one does.
+func (m *Machine) apply(old *directory.Record, e *entry, by *event) {
+	r := m.record(e)
+	r.Events = max(r.Events, old.Events)
+	was, is, restarted := old.In(), r.In(), old.Instance != e.Instance
 	if was && (!is || restarted) {
-		left := s.Record
-		left.State, left.Since = StateDead, m.now
+		left := *old
+		left.State, left.Since = directory.Dead, m.now
 		if !is && !restarted {
-			left.State, left.Incarnation = e.State, e.Incarnation
+			left.State, left.Incarnation = r.State, r.Incarnation
 		}
-		m.exit(s)
+		m.exited(old.ID)
 		m.emit(Left{Record: left})
 		was = false
-		s.State, s.Since = left.State, m.now
+	} else if was == is {
+		r.Since = old.Since
 	}
-	if was {
-		m.fold(s) // out, and in again as it is now
-	}
-	since := s.Since
-	e.seq = s.seq // the events of s are counted elsewhere
-	if e.State != s.State || e.Incarnation != s.Incarnation {
-		s.unsuspect(e, m.now)
-	}
-	s.entry = e
-	s.Since = since
+	m.put(r)
 	switch {
+	case was && r.Incarnation > old.Incarnation:
+		m.refuted(r.ID)
+		fallthrough
 	case was:
-		m.fold(s)
-	case is:
-		s.Since = m.now
-		m.enter(s)
-		m.emit(Joined{Record: s.Record})
-	}
-}
-
-// learnSelf takes what others say about this server (rules M8, M10 and M11).
-func (m *Machine) learnSelf(e entry) {
-	m.self.seq = max(m.self.seq, e.seq)
-	another := e.Instance != m.self.Instance
-	switch {
-	case e.Incarnation < m.self.Incarnation || !m.departBy.IsZero():
-	case !another && e.State == StateAlive:
-	case another && compare(&e, &m.self.entry) <= 0:
-	case another && e.State <= StateSuspect && e.Address != m.self.Address:
-		if !m.taken {
-			m.taken = true
-			m.emit(Taken{Address: e.Address})
+		if r.State == directory.Suspect {
+			m.accused(r.ID, by)
 		}
-	default:
-		m.refuteLater(e)
+	case is:
+		m.entered(r)
+		m.emit(Joined{Record: *r})
+		if r.State == directory.Suspect {
+			m.accused(r.ID, by)
+		}
+	case old.In():
+		m.departures = append(m.departures, departure{id: r.ID, since: r.Since})
 	}
 }
 
-// refuteLater refutes what e says of this server: at once, unless it has come
-// back from the dead too often. Whoever was late and hears of a suspicion will
-// hear of its death next, so that counts as one.
-func (m *Machine) refuteLater(e entry) {
-	if compare(&e, &m.claim) > 0 {
-		m.claim = e
+// told returns what this server would tell of a server that it knows: a death
+// that may still be refuted counts.
+func (m *Machine) told(id circuit.ServerID) *directory.Record {
+	r := m.get(id)
+	said := r
+	if w := m.watches[id]; w != nil && w.doom != nil {
+		said = w.doom
+	} else if r == m.self && !m.refuteAt.IsZero() {
+		said = m.claim
 	}
-	if !m.refuteAt.IsZero() {
-		return
+	if said != r {
+		copied := *said
+		copied.Events = r.Events
+		return &copied
 	}
-	m.refuteAt = m.now
-	if e.State == StateSuspect && !m.now.Before(m.lateUntil) {
-		return
-	}
-	m.deaths = slices.DeleteFunc(m.deaths, func(t time.Time) bool { return m.now.Sub(t) > flapWindow })
-	if extra := len(m.deaths) - flapDeaths; extra >= 0 {
-		m.refuteAt = m.now.Add(min(flapHold<<min(extra, 8), flapMost))
-	}
-	m.deaths = append(m.deaths, m.now)
+	return r
 }
 
-// refuteNow raises this server's incarnation above what is said about it.
-func (m *Machine) refuteNow() {
-	m.refuteAt = time.Time{}
-	if m.claim.Incarnation < m.self.Incarnation {
-		return
+// entryOf returns what the wire says of a record.
+func (m *Machine) entryOf(r *directory.Record) entry {
+	e := entry{Record: *r}
+	if !r.In() {
+		e.ago = uint64(max(m.now.Sub(r.Since), 0) / time.Second)
 	}
-	m.fold(m.self)
-	m.self.Incarnation = m.claim.Incarnation + 1
-	m.fold(m.self)
-	m.emit(Persist{Incarnation: m.self.Incarnation})
-	m.originate(m.self.entry)
+	return e
 }
 
 // replaced takes note that the overlay met a server's next process: the one
 // before is gone, without asking anybody (rule M11).
 func (m *Machine) replaced(in Replaced) {
-	if s := m.all[in.ID]; s != nil && s != m.self && s.in() && s.Instance == in.Old {
-		e := s.entry
-		e.State = StateDead
-		m.apply(s, e)
-		m.tellNews(nil, []entry{m.told(s)})
+	if r := m.get(in.ID); r != nil && r != m.self && r.In() && r.Instance == in.Old {
+		e := entry{Record: *r}
+		e.State = directory.Dead
+		m.apply(r, &e, nil)
+		m.tellNews(nil, []circuit.ServerID{in.ID}, nil)
 	}
 }
 
-// expired reports whether s departed too long ago to be remembered.
-func (m *Machine) expired(s *member) bool { return !s.in() && m.now.Sub(s.Since) > KeepDeparted }
+// departure tells when a server left. If it came back meanwhile, it tells
+// nothing.
+type departure struct {
+	id    circuit.ServerID
+	since time.Time
+}
+
+// expired reports whether r departed too long ago to be remembered.
+func (m *Machine) expired(r *directory.Record) bool {
+	return !r.In() && m.now.Sub(r.Since) > KeepDeparted && r != m.self
+}
+
+// holds reports whether the departure is still what is known of its server.
+func (m *Machine) holds(d departure) bool {
+	r := m.dir.Get(d.id)
+	return r != nil && !r.In() && r.Since.Equal(d.since)
+}
 
 // forgetDeparted drops the departed that are too old, or, above MaxDeparted,
-// the earliest (rule M18).
+// those that were learnt first (rule M18).
 func (m *Machine) forgetDeparted() {
-	if len(m.all)-len(m.ring) <= MaxDeparted {
-		return
-	}
-	var first *member
-	for id, s := range m.all {
-		if s.in() || s == m.self {
-			continue
+	for len(m.departures) > 0 {
+		first := m.departures[0]
+		if m.dir.Departed() <= MaxDeparted && m.now.Sub(first.since) <= KeepDeparted {
+			break
 		}
-		if m.expired(s) {
-			delete(m.all, id)
-		} else if first == nil || s.order < first.order {
-			first = s
+		if m.holds(first) {
+			m.dir = m.dir.Without(first.id)
 		}
+		m.departures = m.departures[1:]
 	}
-	if first != nil && len(m.all)-len(m.ring) > MaxDeparted {
-		delete(m.all, first.ID)
+	if len(m.departures) > 2*MaxDeparted { // most of them came back
+		m.departures = slices.DeleteFunc(m.departures, func(d departure) bool { return !m.holds(d) })
 	}
 }

@@ -1,18 +1,10 @@
 package membership
 
 import (
-	"slices"
 	"time"
 
 	"github.com/gocircuit/circuit"
-)
-
-// The times of a decision (rules M16 and M17).
-const (
-	voteTime   = 3 * time.Second       // a vote that is not repeated in this time is void
-	refuteTime = time.Second           // a suspect has this long to refute
-	doubtTime  = 3 * time.Second       // or this long, if whoever suspects it has reason to doubt itself
-	turnTime   = 30 * time.Millisecond // those who agree decide one after the other, so that one is enough
+	"github.com/gocircuit/circuit/internal/directory"
 )
 
 // verdict is what an observer thinks of a server.
@@ -24,174 +16,175 @@ const (
 	gone                  // its process is not there any more
 )
 
-// vote is another observer's verdict.
-type vote struct {
-	voter       circuit.ServerID
-	verdict     verdict
-	incarnation uint64
-	until       time.Time
-}
-
-// find makes a verdict this server's own, and tells the others if it counts.
-func (m *Machine) find(s *member, v verdict) {
-	first := s.verdict == none
-	s.checking, s.verdict, s.nextWork = false, v, m.now.Add(revote)
-	if s.watched {
-		m.sendVote(s)
-	}
-	if !first || v != silent {
-		return
-	}
-	mute := m.isMute()
-	for _, o := range m.ring { // others may have gone with it
-		if (o.watched || mute) && o != m.self && m.now.Sub(o.heard) > lookAround {
-			m.check(o)
-		}
-	}
-}
-
-// sendVote tells all neighbours what this server, as an observer, thinks of s.
-func (m *Machine) sendVote(s *member) {
-	msg := message{kind: kindVote, subject: s.ID, incarnation: s.Incarnation, verdict: s.verdict}
-	m.sendAll(m.linkTo(s.ID), msg.encode())
-}
-
-func (m *Machine) receiveVote(l *link, msg message) {
-	s := m.all[msg.subject]
-	if s == nil || s == m.self || !s.in() || msg.verdict > gone {
-		return
-	}
-	s.votes = slices.DeleteFunc(s.votes, func(v vote) bool { return v.voter == l.id || !m.now.Before(v.until) })
-	if msg.verdict != none && len(s.votes) < 4*span {
-		s.votes = append(s.votes, vote{voter: l.id, verdict: msg.verdict, incarnation: msg.incarnation, until: m.now.Add(voteTime)})
-	}
-}
-
-// voteOf returns the verdict of another observer on s.
-func (m *Machine) voteOf(s *member, voter circuit.ServerID) verdict {
-	for _, v := range s.votes {
-		if v.voter == voter && v.incarnation >= s.Incarnation && m.now.Before(v.until) {
-			return v.verdict
-		}
-	}
-	return none
-}
-
 // unreached takes note of how a dial to a member ended. A port where nobody
 // listens is proof that the process is gone, as long as no link says otherwise.
+// To whom there is no link it counts as silence.
 func (m *Machine) unreached(in Unreached) {
-	s := m.all[in.ID]
-	if s == nil || s == m.self || !s.in() {
+	r := m.get(in.ID)
+	if r == nil || r == m.self || !r.In() {
 		return
 	}
-	if in.Gone && s.verdict != gone && (m.linkTo(s.ID) == nil || s.checking || s.verdict == silent) {
-		m.find(s, gone)
+	w := m.watch(in.ID)
+	switch {
+	case in.Gone && (w.link == nil || w.checking || w.verdict == silent):
+		m.find(w, gone)
+	case !w.isObserved() && w.verdict == none:
+		m.find(w, silent)
 	}
+	m.plan(w)
 }
 
-// judge decides, if enough of the observers of s agree, that it is suspect, and
-// then that it is dead (rule M16).
-func (m *Machine) judge(s *member) {
-	s.decideAt = time.Time{}
-	if s.verdict == none || !s.watched {
-		s.met = time.Time{}
+// find makes a verdict this server's own.
+func (m *Machine) find(w *watch, v verdict) {
+	if w.verdict == v {
 		return
 	}
-	turn, agreed, sure := m.tally(s)
-	if !agreed || !sure && m.now.Before(m.lateUntil) {
-		s.met = time.Time{}
-		return
+	if w.verdict == none {
+		w.turn = m.cfg.Rand.Float64()
 	}
-	if s.met.IsZero() || sure != s.metGone {
-		s.met, s.metGone = m.now, sure
+	w.checking, w.verdict, w.found, w.next = false, v, m.now, time.Time{}
+	if w.link != nil {
+		w.next = m.now.Add(reprobe)
 	}
-	at := s.met
-	if !sure && s.State == StateSuspect {
-		at = latest(s.met, s.suspectT).Add(m.patience())
-	}
-	at = at.Add(time.Duration(turn) * turnTime)
-	if m.now.Before(at) {
-		s.decideAt = at
-		return
-	}
-	e := s.entry
-	e.State = StateSuspect
-	if sure || s.State == StateSuspect {
-		e.State = StateDead
-	}
-	m.apply(s, e)
-	m.originate(e)
-	if s.in() {
-		m.judge(s)
-	}
-}
-
-// tally counts the observers of s: whether enough of those that count agree,
-// whether enough of them are sure, and how many of those who agree have a lower
-// ID than this server. An observer counts unless this server cannot hear it
-// itself; who should have voted but may be silent, too, is checked.
-func (m *Machine) tally(s *member) (turn int, agreed, sure bool) {
-	var counted, yes, goneVotes int
-	for _, o := range m.observers(s.ID) {
-		v := s.verdict
-		if o != m.self {
-			if o.State == StateSuspect || o.verdict != none || m.linkTo(o.ID) == nil {
-				continue
-			}
-			v = m.voteOf(s, o.ID)
-			if v == none && m.now.Sub(o.heard) > lookAround {
+	m.judge(w)
+	if v == silent { // others may have gone with it
+		for _, o := range m.observed {
+			if m.now.Sub(o.heard) > lookAround {
 				m.check(o)
 			}
 		}
-		counted++
-		switch v {
-		case none:
-			continue
-		case gone:
-			goneVotes++
-		}
-		yes++
-		if o.ID < m.self.ID {
-			turn++
-		}
 	}
-	need := counted - counted/4
-	return turn, yes >= need, goneVotes >= need
 }
 
-// patience is how long a suspect has to refute. Who has not heard most of those
-// that it observes for a while has reason to doubt itself first.
+// judge sets when this server says what it thinks of another: that it is suspect,
+// or, if that was said, that it is dead (rule M16).
+func (m *Machine) judge(w *watch) {
+	w.act = time.Time{}
+	defer m.plan(w)
+	if w.verdict == none {
+		return
+	}
+	turn := func(d time.Duration) time.Duration { return time.Duration(w.turn * float64(d)) }
+	sure := w.verdict == gone
+	switch {
+	case w.suspected.IsZero() && sure:
+		w.act = w.found.Add(turn(accuseGoneWithin))
+	case w.suspected.IsZero():
+		w.act = w.found.Add(turn(accuseWithin))
+	case sure && (w.others && w.proof || m.isAlone()):
+		w.act = latest(w.found, w.suspected).Add(turn(condemnGoneWithin))
+	case w.others || m.isAlone():
+		w.act = w.suspected.Add(m.patience() + turn(condemnWithin))
+	default:
+		w.act = w.suspected.Add(m.patience() + aloneTime + turn(condemnWithin))
+	}
+	if !sure {
+		w.act = latest(w.act, m.lateUntil)
+	}
+	if w.suspected.IsZero() && m.dir.Len() > 2 {
+		w.act = latest(w.act, w.peace)
+	}
+}
+
+// decide says what this server thinks of another, if it is still time for it.
+func (m *Machine) decide(w *watch) {
+	if m.judge(w); !m.reached(w.act) {
+		return
+	}
+	r := m.dir.Get(w.id)
+	said := event{record: &entry{Record: *r}, gone: w.verdict == gone, origin: m.self.ID}
+	said.record.State = directory.Suspect
+	if !w.suspected.IsZero() {
+		said.record.State = directory.Dead
+	}
+	m.apply(r, said.record, &said)
+	m.originate(said)
+}
+
+// accused takes note that somebody said that a server, which is in the circuit,
+// is suspect. An event tells who; whatever a batch tells was said by others.
+func (m *Machine) accused(id circuit.ServerID, by *event) {
+	w := m.watch(id)
+	if w.suspected.IsZero() {
+		w.suspected = m.now
+	}
+	if by != nil && by.origin == m.self.ID {
+		if m.now.Sub(w.peace) > peaceMost {
+			w.refuted = 0
+		}
+		w.mine = true
+	} else {
+		w.others = true
+		w.proof = w.proof || by != nil && by.gone
+		if w.link != nil {
+			m.check(w)
+		}
+	}
+	m.judge(w)
+}
+
+// refuted follows a new incarnation of a server: nothing that was thought of it
+// counts any more. Whoever accused it leaves it in peace for a while, for it may
+// be the way that is bad.
+func (m *Machine) refuted(id circuit.ServerID) {
+	w := m.watches[id]
+	if w == nil {
+		return
+	}
+	if w.mine {
+		w.peace = m.now.Add(min(peaceFirst<<min(w.refuted, 8), peaceMost))
+		w.refuted++
+	}
+	w.suspected, w.mine, w.others, w.proof = time.Time{}, false, false, false
+	w.acquit()
+	w.expect = latest(w.expect, m.now.Add(refuteTime))
+	if w.link == nil && w.lost {
+		w.lost = false
+		m.observed = remove(m.observed, w)
+	}
+	m.plan(w)
+}
+
+// isAlone reports whether nobody else in the circuit is above suspicion.
+func (m *Machine) isAlone() bool { return m.dir.Len()-1 <= m.suspects }
+
+// noticeAlone judges anew when this server turns out to be the only one who can.
+func (m *Machine) noticeAlone() {
+	was := m.alone
+	m.alone = m.isAlone()
+	if m.alone && !was {
+		for _, w := range m.watches {
+			m.judge(w)
+		}
+	}
+}
+
+// patience is how long a suspect has to refute. Whoever does not hear most of
+// those that it observes, or hears them badly, has reason to doubt itself first
+// (rule M17).
 func (m *Machine) patience() time.Duration {
-	if m.muteSince.IsZero() {
-		return refuteTime
-	}
-	return max(refuteTime, doubtTime-m.now.Sub(m.muteSince))
-}
-
-// isMute reports whether this server hears less than half of those that it
-// observes, and misses more than one.
-func (m *Machine) isMute() bool {
-	watched, mute := 0, 0
-	for _, s := range m.ring {
-		if s.watched {
-			watched++
-			if s.verdict == silent {
-				mute++
-			}
+	mute, bad := 0, 0
+	for _, w := range m.observed {
+		switch {
+		case w.lossy > 0:
+			bad++
+		case w.verdict == silent:
+			mute++
 		}
 	}
-	return mute >= 2 && 2*mute > watched
+	if 2*(mute+bad) > len(m.observed) && (mute+bad > 1 || bad > 0) {
+		return doubtTime
+	}
+	return refuteTime
 }
 
-// unsuspect follows a change of the record of s to e: a new incarnation voids
-// all verdicts.
-func (s *member) unsuspect(e entry, now time.Time) {
-	if e.State == StateSuspect && s.State != StateSuspect {
-		s.suspectT = now
-	}
-	if e.Incarnation > s.Incarnation {
-		s.checking, s.verdict, s.nextWork = false, none, time.Time{}
-		s.votes, s.met, s.decideAt = nil, time.Time{}, time.Time{}
-		s.expect = latest(s.expect, now.Add(refuteTime))
+// wasLate is for a server that was frozen, or starved: what it missed is its
+// own fault, so it forgets its suspicions and begins anew (rule M17).
+func (m *Machine) wasLate() {
+	m.lateUntil = m.now.Add(lateTime)
+	for _, w := range m.watches {
+		w.acquit()
+		w.expect = latest(w.expect, m.lateUntil)
+		m.plan(w)
 	}
 }

@@ -1,295 +1,280 @@
 package membership
 
 import (
-	"slices"
+	"container/heap"
 	"time"
 
 	"github.com/gocircuit/circuit"
+	"github.com/gocircuit/circuit/internal/directory"
 )
 
-// The times of the failure detector (rules M14, M15 and M17).
-const (
-	pulseEvery = time.Second            // somebody hears of each server this often
-	pulseGrace = 300 * time.Millisecond // how late a pulse may be
-	firstPulse = 4 * time.Second        // how long a new observer waits for the first
-	probeEvery = 200 * time.Millisecond // while a server is checked
-	probeTimes = 3                      // this often, then its observer counts it as silent
-	revote     = time.Second            // an observer repeats its vote, and its probe, this often
-	lookAround = time.Second            // who has not been heard for this long is checked when another falls silent
-	lateness   = 500 * time.Millisecond // a Step this late makes a server doubt itself
-	lateTime   = 3 * time.Second        // for this long
-	leaveTime  = time.Second            // how long a leaver waits for its neighbours
-)
-
-// span is how many observers a server has on each side of it in the ring.
-const span = 4
-
-// watch is what is going on about a server that is observed or suspected.
+// watch is what is going on about a server: one that is observed, suspect or
+// doomed, or that could not be reached.
 type watch struct {
-	watched  bool      // by this server, and the other way round
-	pulse    time.Time // when to send it the next pulse; zero: it knows when
-	expect   time.Time // when its own pulse is overdue
-	heard    time.Time // when anything last came from it
+	id circuit.ServerID
+
+	// Observed: there is a link, or there was one, and what became of the server
+	// is not known.
+	link   *link
+	lost   bool
+	expect time.Time // when its pulse is overdue
+	heard  time.Time // when anything last came from it
+	lossy  int       // pulses that must come in time before one fewer probe will do
+
 	checking bool
+	overdue  bool      // for a pulse that did not come
 	probes   int       // sent in this check
-	nextWork time.Time // the next probe, or vote
-	verdict  verdict   // this server's own
-	votes    []vote    // of its other observers
-	met      time.Time // since when enough of them agree; zero: they do not
-	metGone  bool      // that it is gone for sure
-	suspectT time.Time // since when it is suspect
-	decideAt time.Time // when this server says so, unless another does
+	next     time.Time // the next probe, or the end of the check
+
+	verdict verdict   // this server's own
+	found   time.Time // when it was
+	turn    float64   // drawn then, from 0 to 1: when this server acts, among those that agree
+	act     time.Time // when it does
+
+	// Suspect.
+	suspected time.Time // when that was learnt; zero: it is not
+	mine      bool      // this server accused it
+	others    bool      // another did
+	proof     bool      // and has proof
+
+	peace   time.Time // until then this server does not accuse it
+	refuted int       // how often it refuted this server's accusations
+
+	doom   *directory.Record // its death, which may still be refuted
+	doomed time.Time         // when that time is over
+
+	due   time.Time // when it is to be attended to; zero: never
+	index int       // in timers; -1: not in it
 }
 
-// observers returns the servers that observe s: its nearest on both sides in
-// the ring of IDs, in order of IDs (rule M13). It is mutual.
-func (m *Machine) observers(id circuit.ServerID) []*member {
-	n := len(m.ring)
-	i, ok := m.place(id)
-	if !ok {
-		return nil
+// watch returns the watch on a server, made if need be.
+func (m *Machine) watch(id circuit.ServerID) *watch {
+	w := m.watches[id]
+	if w == nil {
+		w = &watch{id: id, index: -1}
+		m.watches[id] = w
 	}
-	var list []*member
-	if n <= 2*span+1 {
-		list = append(append(list, m.ring[:i]...), m.ring[i+1:]...)
-		return list
-	}
-	for d := 1; d <= span; d++ {
-		list = append(list, m.ring[(i+d)%n], m.ring[(i-d+n)%n])
-	}
-	slices.SortFunc(list, func(a, b *member) int {
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
-	return list
+	return w
 }
 
-// rewatch follows a change of the ring: who is observed, and by whom.
-func (m *Machine) rewatch() {
-	list := m.observers(m.self.ID)
-	for _, s := range m.ring {
-		watched := slices.Contains(list, s)
-		if watched == s.watched {
-			continue
+// isObserved reports whether this server is responsible for noticing the end of
+// that one (rule M13).
+func (w *watch) isObserved() bool { return w.link != nil || w.lost }
+
+// plan sets when a watch is to be attended to, after any change of it, and drops
+// it if nothing goes on any more.
+func (m *Machine) plan(w *watch) {
+	w.due = earliest(w.act, w.doomed)
+	switch {
+	case w.checking || w.verdict != none:
+		w.due = earliest(w.due, w.next)
+	case w.isObserved():
+		w.due = earliest(w.due, w.expect)
+	case w.due.IsZero() && w.suspected.IsZero():
+		if w.refuted > 0 {
+			w.due = w.peace.Add(peaceMost)
 		}
-		s.watched = watched
-		if !watched {
-			s.pulse, s.expect = time.Time{}, time.Time{}
-			continue
+		if !w.due.After(m.now) {
+			delete(m.watches, w.id)
+			w.due = time.Time{}
 		}
-		s.pulse, s.expect = m.now, m.now.Add(firstPulse)
-		if s.verdict != none {
-			s.nextWork = m.now // it counts now
-		}
-		// One that is no newcomer is observed because another went; it may have
-		// gone as well.
-		if m.now.Sub(s.Since) > firstPulse && m.now.Sub(s.heard) > lookAround {
-			m.check(s)
-			if m.linkTo(s.ID) == nil {
-				m.emit(Redial{ID: s.ID})
-			}
-		}
+	}
+	switch {
+	case w.due.IsZero() && w.index >= 0:
+		heap.Remove(&m.timers, w.index)
+	case w.due.IsZero():
+	case w.index >= 0:
+		heap.Fix(&m.timers, w.index)
+	default:
+		heap.Push(&m.timers, w)
 	}
 }
 
-// work does what is due.
-func (m *Machine) work() {
-	if !m.departBy.IsZero() {
-		if !m.departed && (len(m.links) == 0 || !m.now.Before(m.departBy)) {
-			m.departed = true
-			m.emit(Departed{})
-		}
+// attend does what is due about a server.
+func (m *Machine) attend(w *watch) {
+	if m.reached(w.doomed) {
+		e := entry{Record: *m.told(w.id)}
+		m.apply(m.dir.Get(w.id), &e, nil)
 		return
 	}
-	if m.reached(m.refuteAt) {
-		m.refuteNow()
+	if w.isObserved() && !w.checking && w.verdict == none && m.reached(w.expect) {
+		m.overdue(w)
 	}
-	m.sendPulses()
-	if mute := m.isMute(); !mute {
-		m.muteSince = time.Time{}
-	} else if m.muteSince.IsZero() {
-		m.muteSince = m.now
+	if m.reached(w.next) {
+		m.probe(w)
 	}
-	for _, s := range slices.Clone(m.ring) {
-		if s == m.self || !s.in() {
-			continue
-		}
-		if s.doom != nil && !m.now.Before(s.doomT) {
-			m.apply(s, *s.doom)
-			continue
-		}
-		if s.watched && !s.checking && s.verdict == none && m.reached(s.expect) {
-			m.overdue(s)
-		}
-		if m.reached(s.nextWork) {
-			m.probe(s)
-		}
-		m.judge(s)
+	if m.reached(w.act) {
+		m.decide(w)
+	}
+	if m.watches[w.id] == w {
+		m.plan(w)
 	}
 }
 
-// reached reports whether t is set and not in the future.
-func (m *Machine) reached(t time.Time) bool { return !t.IsZero() && !m.now.Before(t) }
-
-// due computes the deadline.
-func (m *Machine) due() time.Time {
-	if !m.departBy.IsZero() {
-		if m.departed {
-			return time.Time{}
-		}
-		return m.departBy
-	}
-	t := m.refuteAt
-	for _, s := range m.ring {
-		if s == m.self {
-			continue
-		}
-		if s.doom != nil {
-			t = earliest(t, s.doomT)
-		}
-		if s.watched && !s.checking && s.verdict == none {
-			t = earliest(t, s.expect)
-		}
-		t = earliest(earliest(t, s.nextWork), s.decideAt)
-		if s.watched && !s.pulse.IsZero() && m.linkTo(s.ID) != nil {
-			t = earliest(t, s.pulse)
-		}
-	}
-	return t
-}
-
-// sendPulses tells those observers whose turn it is that this server lives.
-// The turns are spread evenly: each pulse says when its observer's next turn
-// is, a second after the one promised last (rule M14).
-func (m *Machine) sendPulses() {
-	k := 0
-	for _, s := range m.ring {
-		if s.watched && m.linkTo(s.ID) != nil {
-			k++
-		}
-	}
-	for _, s := range m.ring {
-		if !s.watched || !m.reached(s.pulse) {
-			continue
-		}
-		l := m.linkTo(s.ID)
-		if l == nil {
-			continue
-		}
-		every := jitter(m.cfg.Rand, pulseEvery*19/20, pulseEvery*21/20)
-		m.slot = latest(m.slot, m.now).Add(every)
-		if most := m.now.Add(time.Duration(k) * pulseEvery * 21 / 20); m.slot.After(most) {
-			m.slot = most
-		}
-		s.pulse = m.slot
-		m.send(l, message{
-			kind:   kindPulse,
-			next:   uint64(s.pulse.Sub(m.now) / time.Millisecond),
-			quiet:  uint64(m.now.Sub(m.changed) / time.Millisecond),
-			digest: m.digest,
-		})
+// entered begins the watch on a server that came into the circuit, if there is a
+// link to it.
+func (m *Machine) entered(r *directory.Record) {
+	if l := m.linkTo(r.ID); l != nil {
+		m.observe(l)
 	}
 }
 
-func (m *Machine) receivePulse(l *link, msg message) {
-	if s := m.all[l.id]; s != nil && s.watched && s.Instance == l.instance {
-		next := time.Duration(min(msg.next, 60_000)) * time.Millisecond
-		s.expect = m.now.Add(next + pulseGrace)
+// exited ends all that goes on about a server.
+func (m *Machine) exited(id circuit.ServerID) {
+	w := m.watches[id]
+	if w == nil {
+		return
 	}
-	m.compareDigest(l, msg)
+	if w.doom != nil {
+		m.dooms--
+	}
+	if w.index >= 0 {
+		heap.Remove(&m.timers, w.index)
+	}
+	m.observed = remove(m.observed, w)
+	delete(m.watches, id)
+}
+
+// observe begins to watch the server at the other end of a link, if it is in the
+// circuit.
+func (m *Machine) observe(l *link) {
+	r := m.get(l.id)
+	if r == nil || !r.In() || r.Instance != l.instance || r == m.self {
+		return
+	}
+	w := m.watch(l.id)
+	if !w.isObserved() {
+		m.observed = append(m.observed, w)
+	}
+	w.link, w.lost = l, false
+	w.expect = m.now.Add(firstPulse)
+	m.heard(l)
+	m.plan(w)
+}
+
+// unobserve ends the watch on a server whose link is no more; if it was lost,
+// after a check.
+func (m *Machine) unobserve(w *watch, lost bool) {
+	w.link, w.lost = nil, lost
+	if lost {
+		w.peace = time.Time{}
+		w.checking = false
+		m.check(w)
+		return
+	}
+	m.observed = remove(m.observed, w)
+	w.acquit()
+	m.plan(w)
+}
+
+// acquit takes back what this server thought of another.
+func (w *watch) acquit() {
+	w.checking, w.overdue, w.verdict = false, false, none
+	w.next, w.act = time.Time{}, time.Time{}
 }
 
 // heard takes note of a sign of life.
-func (m *Machine) heard(s *member) {
-	s.heard = m.now
-	if !s.checking && s.verdict == none {
+func (m *Machine) heard(l *link) {
+	w := m.watches[l.id]
+	if w == nil || w.link != l {
 		return
 	}
-	voted := s.verdict != none
-	s.checking, s.verdict, s.nextWork = false, none, time.Time{}
-	if s.watched {
-		s.expect = latest(s.expect, m.now.Add(pulseEvery))
-		if voted {
-			m.sendVote(s)
-		}
+	w.heard = m.now
+	if !w.checking && w.verdict == none {
+		return
+	}
+	if w.overdue {
+		w.lossy = moreProbes
+	}
+	w.acquit()
+	w.expect = latest(w.expect, m.now.Add(firstPulse))
+	m.plan(w)
+	if l.missed >= maxMissed {
+		m.tellDatagrams(l, false)
 	}
 }
 
-// overdue is for an observed server whose pulse did not come: it is checked,
-// and its other observers are asked to do the same (rule M15).
-func (m *Machine) overdue(s *member) {
-	s.expect = m.now.Add(pulseEvery)
+// overdue is for an observed server whose pulse did not come (rule M15).
+func (m *Machine) overdue(w *watch) {
 	if m.now.Before(m.lateUntil) {
+		w.expect = m.lateUntil
 		return
 	}
-	m.check(s)
-	msg := message{kind: kindAlarm, subject: s.ID}
-	data := msg.encode()
-	for _, o := range m.observers(s.ID) {
-		if l := m.linkTo(o.ID); l != nil {
-			m.emit(Send{Link: l.num, Data: data})
-		}
+	if w.link != nil && w.link.told {
+		w.link.missed++
 	}
-}
-
-func (m *Machine) receiveAlarm(l *link, msg message) {
-	if s := m.all[msg.subject]; s != nil && s.watched && s.ID != l.id {
-		m.check(s)
-	}
+	m.check(w)
+	w.overdue = w.checking
 }
 
 // check begins to probe a server, unless that is under way.
-func (m *Machine) check(s *member) {
-	if !s.checking && s.verdict == none {
-		s.checking, s.probes, s.nextWork = true, 0, m.now
+func (m *Machine) check(w *watch) {
+	if w.checking || w.verdict != none {
+		return
 	}
+	w.checking, w.overdue, w.probes, w.next = true, false, 0, m.now
+	if w.link == nil {
+		w.next = m.now.Add(lostTime)
+	}
+	m.plan(w)
 }
 
-// probe goes on with a check, or repeats a vote.
-func (m *Machine) probe(s *member) {
-	if !s.checking && s.verdict == none {
-		s.nextWork = time.Time{}
-		return
-	}
-	if l := m.linkTo(s.ID); l != nil && (s.verdict != none || s.probes < probeTimes) {
-		m.send(l, message{kind: kindProbe})
-	}
-	if s.verdict != none {
-		s.nextWork = m.now.Add(revote)
-		m.emit(Redial{ID: s.ID})
-		if s.watched {
-			m.sendVote(s)
-		}
-		return
-	}
-	switch s.probes++; {
-	case s.probes <= probeTimes:
-		s.nextWork = m.now.Add(probeEvery)
-		if s.probes == 2 {
-			m.emit(Redial{ID: s.ID})
+// probe goes on with a check, or with trying to hear one who is silent.
+func (m *Machine) probe(w *watch) {
+	switch most := probeTimes + w.lossy; {
+	case w.verdict != none && w.link != nil:
+		m.sendProbe(w)
+		m.emit(Redial{ID: w.id})
+		w.next = m.now.Add(reprobe)
+	case !w.checking:
+		w.next = time.Time{}
+	case w.link != nil && w.probes < most:
+		m.sendProbe(w)
+		w.next = m.now.Add(probeEvery)
+		if w.probes++; w.probes == probeTimes {
+			m.emit(Redial{ID: w.id})
 		}
 	case m.now.Before(m.lateUntil):
-		s.checking, s.nextWork = false, time.Time{}
+		w.acquit()
+		w.expect = m.lateUntil
 	default:
-		m.find(s, silent)
+		m.find(w, silent)
 	}
 }
 
-// wasLate is for a server that was frozen, or starved: what it missed is its
-// own fault, so it forgets its suspicions and begins anew (rule M17).
-func (m *Machine) wasLate() {
-	m.lateUntil = m.now.Add(lateTime)
-	for _, s := range m.ring {
-		voted := s.verdict != none && s.watched
-		s.checking, s.verdict, s.nextWork = false, none, time.Time{}
-		s.votes, s.met, s.decideAt = nil, time.Time{}, time.Time{}
-		if voted {
-			m.sendVote(s)
-		}
-		if s.watched {
-			s.expect = latest(s.expect, m.lateUntil)
-		}
-	}
+// sendProbe asks for a sign of life, both ways: the stream is a second opinion
+// where datagrams are lost, and slow where its own packets are.
+func (m *Machine) sendProbe(w *watch) {
+	m.sendDatagram(w.link, sigProbe)
+	m.send(w.link, message{kind: kindSignal, signal: m.signal(w.link, sigProbe)})
+}
+
+// timers is a heap of watches, in order of when they are due.
+type timers []*watch
+
+func (t timers) Len() int { return len(t) }
+
+func (t timers) Less(i, j int) bool {
+	return t[i].due.Before(t[j].due) || t[i].due.Equal(t[j].due) && t[i].id < t[j].id
+}
+
+func (t timers) Swap(i, j int) {
+	t[i], t[j] = t[j], t[i]
+	t[i].index, t[j].index = i, j
+}
+
+// Push is for package heap.
+func (t *timers) Push(w any) {
+	w.(*watch).index = len(*t)
+	*t = append(*t, w.(*watch))
+}
+
+// Pop is for package heap.
+func (t *timers) Pop() any {
+	old := *t
+	w := old[len(old)-1]
+	old[len(old)-1] = nil
+	w.index = -1
+	*t = old[:len(old)-1]
+	return w
 }

@@ -1,20 +1,27 @@
 package membership
 
 import (
+	"encoding/binary"
 	"errors"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/gocircuit/circuit"
+	"github.com/gocircuit/circuit/internal/directory"
 )
 
 // Limits of the encoding. What exceeds them is malformed.
 const (
-	maxMessage = 1 << 20
-	maxRecords = 4096 // of one message
-	maxAddress = 512
-	maxVersion = 128
-	maxExtra   = 1024 // unknown fields of one record
+	maxMessage  = 1 << 20
+	maxRecords  = 4096 // of one message
+	maxEvents   = maxRecent
+	maxPrefixes = askWindow
+	maxDepth    = 16 // nibbles of a prefix
+	maxEvent    = MaxData + 4096
+	maxAddress  = 512
+	maxVersion  = 128
+	maxExtra    = 1024 // unknown fields of one record
 
 	maxIncarnation = 1 << 31
 )
@@ -22,13 +29,18 @@ const (
 // The kinds of messages: each message has exactly one of these fields.
 // docs/overlay.md describes them.
 const (
-	kindDirectory protowire.Number = 1 + iota // records, and how far each origin's events are known
+	kindRoot      protowire.Number = 1 + iota // what I know, as a digest: ask
+	kindAsk                                   // tell me what lies under these prefixes
+	kindChildren                              // the digests of what lies under the sixteen longer ones
+	kindRecords                               // all records under one
+	kindPast                                  // events that are no records, which you may have missed
+	kindSynced                                // I know all that you did
+	kindResync                                // send me a Root
+	kindNews                                  // a batch that is news to me
 	kindEvent                                 // a change, numbered by its origin
-	kindPulse                                 // I live; and when I shall say so next
-	kindProbe                                 // say something
-	kindAck                                   // something
-	kindVote                                  // what I think of a server that I observe
-	kindAlarm                                 // look at that server, now
+	kindSignal                                // a pulse, a probe, or an answer; also sent as a datagram
+	kindDatagrams                             // whether your datagrams get through
+	kindPacked                                // another message, compressed
 )
 
 var errMalformed = errors.New("membership: malformed message")
@@ -38,29 +50,39 @@ var errMalformed = errors.New("membership: malformed message")
 type message struct {
 	kind protowire.Number
 
-	records []entry // Directory
-	more    bool    // Directory: another part follows
-	reply   bool    // Directory: please send yours
+	digest directory.Digest // Root: of what the sender tells
+	count  uint64           // Root: servers in the circuit
+	recent uint64           // Root: events that Past would tell
 
-	origin circuit.ServerID // Event
-	seq    uint64           // Event
-	record *entry           // Event; nil if it is of a kind that this version does not know
+	prefixes []directory.Prefix   // Ask; Children and Records: one, that was asked for
+	whole    bool                 // Ask: records, however many there are
+	past     bool                 // Ask: the recent events
+	children [16]directory.Digest // Children
 
-	next   uint64    // Pulse: milliseconds to the next one
-	quiet  uint64    // Pulse: milliseconds since the digest changed
-	digest [2]uint64 // Pulse: of the servers in the circuit
+	records []entry // Records, News
+	events  []event // Past, News
+	more    bool    // Records, Past, News: another part follows
 
-	subject     circuit.ServerID // Vote, Alarm
-	incarnation uint64           // Vote
-	verdict     verdict          // Vote
+	event  *event // Event
+	signal signal // Signal
+	on     bool   // Datagrams: they get through
+	packed []byte // Packed; while it is decoded only
 }
 
-// entry is a record on its way: with what the wire says besides.
+// entry is a record on its way, with what the wire says besides.
 type entry struct {
-	Record
-	seq   uint64 // number of the last event known that its server originated
-	ago   uint64 // seconds since it departed
-	extra string // fields of a later version, passed on as they are
+	directory.Record        // Since is not set
+	ago              uint64 // seconds since it departed
+}
+
+// event is a change, or a broadcast, as its origin numbered it.
+type event struct {
+	origin circuit.ServerID
+	number uint64
+	record *entry // nil: not about a server
+	gone   bool   // of a suspicion: there is proof that the process is not there any more
+	data   []byte // of a Broadcast; nil: it is none
+	raw    []byte // all of its encoding, which is passed on as it is
 }
 
 // field is one field of a message being decoded.
@@ -107,20 +129,36 @@ func eachField(b []byte, do func(field) error) error {
 func (f field) is(num protowire.Number, typ protowire.Type) bool { return f.num == num && f.typ == typ }
 
 // decode takes what encode made. A message of an unknown kind has kind 0.
+// Nothing of it shares memory with b.
 func decode(b []byte) (message, error) {
+	msg, err := decodeOnce(b)
+	if err != nil || msg.kind != kindPacked {
+		return msg, err
+	}
+	plain, err := unpack(msg.packed)
+	if err != nil {
+		return message{}, err
+	}
+	if msg, err = decodeOnce(plain); err == nil && msg.kind == kindPacked {
+		err = errMalformed
+	}
+	return msg, err
+}
+
+func decodeOnce(b []byte) (message, error) {
 	var msg message
 	if len(b) > maxMessage {
 		return msg, errMalformed
 	}
 	err := eachField(b, func(f field) error {
-		if f.typ != protowire.BytesType || f.num < kindDirectory || f.num > kindAlarm {
+		if f.typ != protowire.BytesType || f.num < kindRoot || f.num > kindPacked {
 			return nil
 		}
 		if msg.kind != 0 {
 			return errMalformed
 		}
 		msg.kind = f.num
-		return eachField(f.b, msg.set)
+		return msg.setBody(f.b)
 	})
 	if err != nil {
 		return message{}, err
@@ -128,70 +166,140 @@ func decode(b []byte) (message, error) {
 	return msg, nil
 }
 
+// setBody takes the body of a message of a known kind.
+func (msg *message) setBody(b []byte) error {
+	switch msg.kind {
+	case kindEvent:
+		e, err := decodeEvent(b)
+		msg.event = &e
+		return err
+	case kindSignal:
+		s, err := decodeSignal(b)
+		msg.signal = s
+		return err
+	case kindPacked:
+		msg.packed = b
+		return nil
+	}
+	return eachField(b, msg.set)
+}
+
 // set takes one field of the message's body. Unknown ones are skipped.
 func (msg *message) set(f field) error {
 	switch msg.kind {
-	case kindDirectory:
-		return msg.setDirectory(f)
-	case kindEvent:
-		return msg.setEvent(f)
-	case kindPulse:
-		switch {
-		case f.is(1, protowire.VarintType):
-			msg.next = f.v
-		case f.is(2, protowire.Fixed64Type):
-			msg.digest[0] = f.v
-		case f.is(3, protowire.Fixed64Type):
-			msg.digest[1] = f.v
-		case f.is(4, protowire.VarintType):
-			msg.quiet = f.v
-		}
-	case kindVote, kindAlarm:
+	case kindRoot:
 		switch {
 		case f.is(1, protowire.Fixed64Type):
-			msg.subject = circuit.ServerID(f.v)
+			msg.digest = directory.Digest(f.v)
 		case f.is(2, protowire.VarintType):
-			msg.incarnation = f.v
+			msg.count = f.v
 		case f.is(3, protowire.VarintType):
-			msg.verdict = verdict(min(f.v, uint64(gone)+1))
+			msg.recent = f.v
+		}
+	case kindAsk:
+		switch {
+		case f.is(1, protowire.BytesType):
+			return msg.setPrefix(f.b, maxPrefixes)
+		case f.is(2, protowire.VarintType):
+			msg.whole = f.v != 0
+		case f.is(3, protowire.VarintType):
+			msg.past = f.v != 0
+		}
+	case kindChildren:
+		switch {
+		case f.is(1, protowire.BytesType):
+			return msg.setPrefix(f.b, 1)
+		case f.is(2, protowire.BytesType):
+			return msg.setChildren(f.b)
+		}
+	case kindRecords, kindPast, kindNews:
+		return msg.setPart(f)
+	case kindDatagrams:
+		if f.is(1, protowire.VarintType) {
+			msg.on = f.v != 0
 		}
 	}
 	return nil
 }
 
-func (msg *message) setDirectory(f field) error {
-	switch {
-	case f.is(1, protowire.BytesType):
-		e, err := decodeEntry(f.b)
-		if err != nil {
-			return err
+func (msg *message) setPrefix(b []byte, most int) error {
+	var p directory.Prefix
+	err := eachField(b, func(f field) error {
+		switch {
+		case f.is(1, protowire.Fixed64Type):
+			p.Bits = f.v
+		case f.is(2, protowire.VarintType) && f.v <= maxDepth:
+			p.Depth = uint8(f.v)
+		case f.num <= 2:
+			return errMalformed
 		}
-		if len(msg.records) >= maxRecords {
+		return nil
+	})
+	if err != nil || len(msg.prefixes) >= most {
+		return errMalformed
+	}
+	msg.prefixes = append(msg.prefixes, p)
+	return nil
+}
+
+func (msg *message) setChildren(b []byte) error {
+	if len(b) != 8*len(msg.children) {
+		return errMalformed
+	}
+	for i := range msg.children {
+		msg.children[i] = directory.Digest(binary.LittleEndian.Uint64(b[8*i:]))
+	}
+	return nil
+}
+
+func (msg *message) setPart(f field) error {
+	switch {
+	case f.is(1, protowire.BytesType) && msg.kind != kindPast:
+		e, err := decodeEntry(f.b)
+		if err != nil || len(msg.records) >= maxRecords {
 			return errMalformed
 		}
 		msg.records = append(msg.records, e)
-	case f.is(2, protowire.VarintType):
-		msg.more = f.v != 0
+	case f.is(2, protowire.BytesType) && msg.kind != kindRecords:
+		e, err := decodeEvent(f.b)
+		if err != nil || len(msg.events) >= maxEvents {
+			return errMalformed
+		}
+		msg.events = append(msg.events, e)
 	case f.is(3, protowire.VarintType):
-		msg.reply = f.v != 0
+		msg.more = f.v != 0
+	case f.is(4, protowire.BytesType) && msg.kind == kindRecords:
+		return msg.setPrefix(f.b, 1)
 	}
 	return nil
 }
 
-func (msg *message) setEvent(f field) error {
-	switch {
-	case f.is(1, protowire.Fixed64Type):
-		msg.origin = circuit.ServerID(f.v)
-	case f.is(2, protowire.VarintType):
-		msg.seq = f.v
-	case f.is(3, protowire.BytesType):
-		e, err := decodeEntry(f.b)
-		if err != nil {
-			return err
-		}
-		msg.record = &e
+func decodeEvent(b []byte) (event, error) {
+	var e event
+	if len(b) > maxEvent {
+		return e, errMalformed
 	}
-	return nil
+	e.raw = append([]byte{}, b...)
+	err := eachField(e.raw, func(f field) error {
+		switch {
+		case f.is(1, protowire.Fixed64Type):
+			e.origin = circuit.ServerID(f.v)
+		case f.is(2, protowire.VarintType) && f.v>>epochBits <= maxIncarnation:
+			e.number = f.v
+		case f.is(3, protowire.BytesType):
+			r, err := decodeEntry(f.b)
+			e.record = &r
+			return err
+		case f.is(4, protowire.VarintType):
+			e.gone = f.v != 0
+		case f.is(5, protowire.BytesType) && len(f.b) <= MaxData:
+			e.data = append([]byte{}, f.b...)
+		case f.num <= 5:
+			return errMalformed
+		}
+		return nil
+	})
+	return e, err
 }
 
 func decodeEntry(b []byte) (entry, error) {
@@ -209,89 +317,59 @@ func decodeEntry(b []byte) (entry, error) {
 		case f.is(5, protowire.BytesType) && len(f.b) <= maxVersion:
 			e.Version = string(f.b)
 		case f.is(6, protowire.VarintType):
-			e.State = State(min(f.v, 255))
-		case f.is(7, protowire.VarintType):
-			e.seq = f.v
+			e.State = directory.State(min(f.v, 255))
+		case f.is(7, protowire.VarintType) && f.v>>epochBits <= maxIncarnation:
+			e.Events = f.v
 		case f.is(8, protowire.VarintType):
 			e.ago = f.v
-		case f.num <= 8 || len(e.extra)+len(f.raw) > maxExtra:
+		case f.num <= 8 || len(e.Extra)+len(f.raw) > maxExtra:
 			return errMalformed
 		default:
-			e.extra += string(f.raw)
+			e.Extra += string(f.raw)
 		}
 		return nil
 	})
 	return e, err
 }
 
-func appendUint(b []byte, num protowire.Number, v uint64) []byte {
-	if v == 0 {
-		return b
-	}
-	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), v)
+// DatagramSize is how long every datagram is, in bytes.
+const DatagramSize = 12
+
+// The kinds of signals.
+const (
+	sigPulse uint8 = 1 + iota // I live
+	sigProbe                  // say something
+	sigAck                    // something
+)
+
+// signal is what fits into a datagram.
+type signal struct {
+	kind   uint8
+	quiet  time.Duration    // since the digest changed, in steps of quietUnit
+	next   time.Duration    // until the next pulse on this link, in steps of nextUnit
+	digest directory.Digest // of the servers in the circuit
 }
 
-func appendFixed(b []byte, num protowire.Number, v uint64) []byte {
-	if v == 0 {
-		return b
-	}
-	return protowire.AppendFixed64(protowire.AppendTag(b, num, protowire.Fixed64Type), v)
+const (
+	quietUnit = 100 * time.Millisecond // up to 25.5 s
+	nextUnit  = 2 * time.Millisecond   // up to 131 s
+)
+
+func (s signal) encode() []byte {
+	b := make([]byte, 0, DatagramSize)
+	b = append(b, s.kind, uint8(min(max(s.quiet, 0)/quietUnit, 255)))
+	b = binary.LittleEndian.AppendUint16(b, uint16(min((max(s.next, 0)+nextUnit-1)/nextUnit, 1<<16-1)))
+	return binary.LittleEndian.AppendUint64(b, uint64(s.digest))
 }
 
-func appendText(b []byte, num protowire.Number, s string) []byte {
-	if s == "" {
-		return b
+func decodeSignal(b []byte) (signal, error) {
+	if len(b) != DatagramSize || b[0] < sigPulse || b[0] > sigAck {
+		return signal{}, errMalformed
 	}
-	return protowire.AppendString(protowire.AppendTag(b, num, protowire.BytesType), s)
-}
-
-func appendFlag(b []byte, num protowire.Number, on bool) []byte {
-	if !on {
-		return b
-	}
-	return appendUint(b, num, 1)
-}
-
-func (e *entry) encode() []byte {
-	b := make([]byte, 0, 48+len(e.Address)+len(e.Version)+len(e.extra))
-	b = appendFixed(b, 1, uint64(e.ID))
-	b = appendText(b, 2, e.Address)
-	b = appendFixed(b, 3, e.Instance)
-	b = appendUint(b, 4, e.Incarnation)
-	b = appendText(b, 5, e.Version)
-	b = appendUint(b, 6, uint64(e.State))
-	b = appendUint(b, 7, e.seq)
-	b = appendUint(b, 8, e.ago)
-	return append(b, e.extra...)
-}
-
-func (msg *message) encode() []byte {
-	var b []byte
-	for i := range msg.records {
-		b = protowire.AppendTag(b, 1, protowire.BytesType)
-		b = protowire.AppendBytes(b, msg.records[i].encode())
-	}
-	switch msg.kind {
-	case kindDirectory:
-		b = appendFlag(b, 2, msg.more)
-		b = appendFlag(b, 3, msg.reply)
-	case kindEvent:
-		b = appendFixed(b, 1, uint64(msg.origin))
-		b = appendUint(b, 2, msg.seq)
-		if msg.record != nil {
-			b = protowire.AppendTag(b, 3, protowire.BytesType)
-			b = protowire.AppendBytes(b, msg.record.encode())
-		}
-	case kindPulse:
-		b = appendUint(b, 1, msg.next)
-		b = appendFixed(b, 2, msg.digest[0])
-		b = appendFixed(b, 3, msg.digest[1])
-		b = appendUint(b, 4, msg.quiet)
-	case kindVote, kindAlarm:
-		b = appendFixed(b, 1, uint64(msg.subject))
-		b = appendUint(b, 2, msg.incarnation)
-		b = appendUint(b, 3, uint64(msg.verdict))
-	}
-	out := make([]byte, 0, len(b)+8)
-	return protowire.AppendBytes(protowire.AppendTag(out, msg.kind, protowire.BytesType), b)
+	return signal{
+		kind:   b[0],
+		quiet:  time.Duration(b[1]) * quietUnit,
+		next:   time.Duration(binary.LittleEndian.Uint16(b[2:])) * nextUnit,
+		digest: directory.Digest(binary.LittleEndian.Uint64(b[4:])),
+	}, nil
 }
