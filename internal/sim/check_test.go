@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"github.com/gocircuit/circuit/internal/membership"
 	"github.com/gocircuit/circuit/internal/overlay"
 )
@@ -26,42 +24,30 @@ func wantFailure(t *testing.T, s *Sim, kind string) {
 
 // isEvent reports whether a packet is an event of the membership protocol.
 func isEvent(p *packet) bool {
-	return p.what == membershipData && len(p.data) > 0 && p.data[0] == 2<<3|2
+	const event = 9
+	return p.what == membershipData && len(p.data) > 0 && p.data[0] == event<<3|2
 }
 
-// TestFindsGap swallows the events that two neighbours of a server pass on to
-// it, so that it hears of a later one first.
+// TestFindsGap swallows an event that all neighbours of a server pass on to it,
+// so that it hears of a later one first.
 func TestFindsGap(t *testing.T) {
 	s := circle(t, Config{Seed: 1}, 4)
 	a, b := s.Servers()[0], s.Servers()[1]
 	swallow := true
 	s.tamper = &tamper{packet: func(e *end, p *packet) bool { return swallow && e.peer().host == b && isEvent(p) }}
-	refute(s, a)
+	s.Broadcast(a, "one")
 	s.Run(100 * time.Millisecond)
+	if err := s.Settled(); err == nil || !strings.Contains(err.Error(), "difference") {
+		t.Errorf("a server that missed an event is not told from the others: %v", err)
+	}
 	swallow = false
-	refute(s, a)
+	s.Broadcast(a, "two")
 	s.Run(100 * time.Millisecond)
 	wantFailure(t, s, "gap")
 	// The server that lacks an event asks, and is as wise as the others.
 	s.Run(30 * time.Second)
 	if err := s.Settled(); err != nil {
 		t.Error(err)
-	}
-}
-
-// refute makes a server raise its incarnation: it hears that it is suspect.
-func refute(s *Sim, h *Server) {
-	me, _ := h.proc.mem.Lookup(h.ID)
-	var r []byte
-	r = protowire.AppendFixed64(protowire.AppendTag(r, 1, protowire.Fixed64Type), uint64(me.ID))
-	r = protowire.AppendFixed64(protowire.AppendTag(r, 3, protowire.Fixed64Type), me.Instance)
-	r = protowire.AppendVarint(protowire.AppendTag(r, 4, protowire.VarintType), me.Incarnation)
-	r = protowire.AppendVarint(protowire.AppendTag(r, 6, protowire.VarintType), uint64(membership.StateSuspect))
-	list := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), r)
-	data := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), list)
-	h.proc.receive(1, data)
-	if now, _ := h.proc.mem.Lookup(h.ID); now.Incarnation != me.Incarnation+1 {
-		panic("it did not refute")
 	}
 }
 
@@ -78,6 +64,34 @@ func TestFindsDisorder(t *testing.T) {
 	s.Leave(c)
 	s.Run(500 * time.Millisecond)
 	wantFailure(t, s, "causality")
+}
+
+// TestFindsBroadcastTwice delivers what is broadcast twice, and then out of
+// order.
+func TestFindsBroadcastTwice(t *testing.T) {
+	s := circle(t, Config{Seed: 2}, 3)
+	a, b := s.Servers()[0], s.Servers()[1]
+	var first membership.Output
+	s.tamper = &tamper{outputs: func(p *process, outs []membership.Output) []membership.Output {
+		for _, out := range outs {
+			if _, ok := out.(membership.Deliver); ok && p.host == b {
+				if first == nil {
+					first = out
+					return outs
+				}
+				return append(outs, first)
+			}
+		}
+		return outs
+	}}
+	s.Broadcast(a, "one")
+	s.Run(time.Second)
+	if len(s.Failures()) > 0 || s.Got("one") != 2 {
+		t.Fatalf("%d servers got it: %v", s.Got("one"), s.Failures())
+	}
+	s.Broadcast(a, "two")
+	s.Run(time.Second)
+	wantFailure(t, s, "order")
 }
 
 // TestFindsRepetition lets a server say everything twice.
@@ -128,8 +142,55 @@ func TestFindsSplit(t *testing.T) {
 	if err := s.Settled(); err == nil || !strings.Contains(err.Error(), "split") {
 		t.Errorf("a server on its own is no split: %v", err)
 	}
-	if err := s.Meshed(); err == nil {
-		t.Error("a server on its own has links to all others")
+	if err := s.Meshed(); err == nil || !strings.Contains(err.Error(), "split") {
+		t.Errorf("a server on its own is of the same graph: %v", err)
+	}
+}
+
+// TestFindsLinks makes links that are missing, are in use at one end only, lead
+// nowhere, or are wanted by nobody.
+func TestFindsLinks(t *testing.T) {
+	const n = 24
+	for what, plant := range map[string]func(s *Sim, h, o *Server){
+		"half a link": func(s *Sim, h, _ *Server) {
+			h.proc.ov = overlay.New(h.proc.clock(), overlay.Config{Self: h.proc.peer(), Rand: s.rng})
+		},
+		"no link": func(s *Sim, h, o *Server) { s.Crash(h); s.Crash(o); s.Start(h); s.Start(o) },
+		"dead link":   func(s *Sim, h, o *Server) { s.Vanish(o) },
+		"spare links": func(s *Sim, h, o *Server) {
+			for i := range 3 {
+				s.Start(s.Add(), s.Servers()[i].Address)
+			}
+			s.Run(300 * time.Millisecond)
+		},
+	} {
+		s := circle(t, Config{Seed: 9}, n)
+		if err := s.Meshed(); err != nil {
+			t.Fatal(err)
+		}
+		h := s.Servers()[n-1]
+		o := s.active(wanted(h.proc.mem.Directory(), h.ID)[2])
+		plant(s, h, o)
+		if err := s.Meshed(); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%q is not found: %v", what, err)
+		}
+	}
+}
+
+// TestFindsNoise lets servers talk in a circuit that should be silent.
+func TestFindsNoise(t *testing.T) {
+	s := circle(t, Config{Seed: 9}, 12)
+	if err := idle(s, time.Minute).tooMuch(); err != nil {
+		t.Errorf("a quiet circuit: %v", err)
+	}
+	var talk func()
+	talk = func() {
+		s.Broadcast(s.Servers()[0], "again")
+		s.After(10*time.Second, talk)
+	}
+	talk()
+	if err := idle(s, time.Minute).tooMuch(); err == nil {
+		t.Error("a circuit that talks all the time is taken for a quiet one")
 	}
 }
 

@@ -1,20 +1,103 @@
 package sim
 
-import (
-	"time"
+import "time"
 
-	"github.com/gocircuit/circuit"
-	"github.com/gocircuit/circuit/internal/overlay"
+// The sizes of packets on the wire beside what the machines send, for IPv4.
+const (
+	datagramHead = 20 + 8 + 16  // IP, UDP; tag, counter and authentication
+	streamHead   = 20 + 32 + 22 // IP, TCP with time stamps, TLS record
+	messageHead  = 9 + 5 + 4    // HTTP/2 frame, gRPC prefix, which machine it is for
+	ackPacket    = 20 + 32      // an acknowledgement that nothing else carries
+	retransmit   = 200 * time.Millisecond
+	slowest      = 120 * time.Second // between two attempts of a connection
+	mostAttempts = 13                // after which it is broken: a quarter of an hour
 )
 
-// dialTime is how long the driver waits for a connection.
-const dialTime = 5 * time.Second
+// Traffic is what was sent and done.
+type Traffic struct {
+	Steps     int // of machines
+	Wakes     int // of these, Ticks
+	Messages  int // on connections
+	Datagrams int
+	Bytes     int // of packets, with all heads
+}
+
+// Sub returns what was sent and done since an earlier time.
+func (t Traffic) Sub(o Traffic) Traffic {
+	return Traffic{t.Steps - o.Steps, t.Wakes - o.Wakes, t.Messages - o.Messages, t.Datagrams - o.Datagrams, t.Bytes - o.Bytes}
+}
+
+// ways tells which ways are cut: single ones, and all between the sides of a
+// partition.
+type ways struct {
+	cuts  map[[2]int]bool // from, to
+	split bool            // servers with different sides, other than 0, do not reach each other
+}
+
+// blocked reports whether nothing gets from one host to another.
+func (s *Sim) blocked(from, to *Server) bool {
+	return from.off || to.off ||
+		s.ways.split && from.side != to.side && from.side != 0 && to.side != 0 ||
+		len(s.ways.cuts) > 0 && s.ways.cuts[[2]int{from.index, to.index}]
+}
+
+// flight draws how long a packet takes that arrives.
+func (s *Sim) flight() time.Duration {
+	d := s.cfg.Delay
+	if s.cfg.Jitter > 0 {
+		d += time.Duration(s.rng.Int64N(int64(s.cfg.Jitter)))
+	}
+	return d
+}
+
+func (s *Sim) lose() bool { return s.cfg.Loss > 0 && s.rng.Float64() < s.cfg.Loss }
+
+// flightOf draws how long a packet of a connection takes, which is sent until it
+// arrives, the second time after wait.
+func (s *Sim) flightOf(wait time.Duration) time.Duration {
+	d := s.flight()
+	for ; s.lose() && wait < slowest; wait *= 2 {
+		d += wait
+	}
+	return d
+}
+
+// datagram is a datagram on its way.
+type datagram struct {
+	to   *end
+	data []byte
+}
+
+// sendDatagram sends a datagram to the other end of a link.
+func (s *Sim) sendDatagram(from *end, data []byte) {
+	s.traffic.Datagrams++
+	s.traffic.Bytes += datagramHead + len(data)
+	if s.cfg.NoDatagrams || s.blocked(from.host, from.peer().host) || s.tampered(from, &packet{what: datagramData, data: data}) || s.lose() {
+		return
+	}
+	d := new(datagram)
+	if n := len(s.spare); n > 0 {
+		d, s.spare = s.spare[n-1], s.spare[:n-1]
+	}
+	*d = datagram{to: from.peer(), data: data}
+	s.schedule(s.now+s.flight(), d)
+}
+
+// happen lets a datagram arrive.
+func (d *datagram) happen(s *Sim) {
+	to, data := d.to, d.data
+	*d = datagram{}
+	s.spare = append(s.spare, d)
+	if !to.closed && to.link != 0 && !to.host.off {
+		to.proc.deliver(item{what: datagramData, end: to, data: data})
+	}
+}
 
 // conn is a connection between two processes: two directions, each reliable and
-// in order. What cannot get through waits.
+// in order. What cannot get through is tried again.
 type conn struct {
 	num  uint64
-	ends [2]*end
+	ends [2]end
 }
 
 // end is one end of a connection.
@@ -22,185 +105,100 @@ type end struct {
 	conn   *conn
 	side   int
 	host   *Server
-	proc   *process // nil before it was accepted
-	link   uint64   // the process's number for it
+	proc   *process
+	link   uint64   // the process's number for it; 0 until it is up
 	closed bool     // by this process, or its death
+	moving bool     // out[0] is scheduled
+	tries  int      // attempts to send out[0] that came to nothing
 	out    []packet // on the way to the other end, in order
-	moving bool     // a delivery of out[0] is scheduled
 }
 
-// packet is one thing on its way.
+// packet is one thing on its way over a connection.
 type packet struct {
 	what kind
 	data []byte
-	at   time.Time // when it arrives
+	at   time.Duration // when it arrives
 }
 
+// kind is what arrives at a process.
 type kind uint8
 
 const (
 	overlayData kind = iota
 	membershipData
-	hello // the connection is up, as far as the sender is concerned
-	closing
+	datagramData
+	hello       // the connection is up, as far as the sender is concerned
+	closing     // the other side ended the connection
+	dialling    // somebody dials
+	undialled   // a dial came to nothing
+	overlayTick // a deadline
+	membershipTick
+	calling // anything else
 )
 
-func (e *end) peer() *end { return e.conn.ends[1-e.side] }
+func newConn(num uint64, from, to *process) *conn {
+	c := &conn{num: num}
+	c.ends[0] = end{conn: c, side: 0, host: from.host, proc: from}
+	c.ends[1] = end{conn: c, side: 1, host: to.host, proc: to}
+	return c
+}
+
+func (e *end) peer() *end { return &e.conn.ends[1-e.side] }
 
 // push sends a packet to the other end.
 func (s *Sim) push(e *end, p packet) {
 	if s.tampered(e, &p) {
 		return
 	}
-	s.packets++
-	s.bytes += len(p.data)
-	p.at = s.now.Add(s.delay())
-	if n := len(e.out); n > 0 && e.out[n-1].at.After(p.at) {
-		p.at = e.out[n-1].at
+	s.traffic.Messages++
+	s.traffic.Bytes += streamHead + messageHead + len(p.data) + ackPacket
+	p.at = s.now + s.flightOf(retransmit)
+	if n := len(e.out); n > 0 {
+		p.at = max(p.at, e.out[n-1].at)
 	}
 	e.out = append(e.out, p)
-	s.move(e)
+	if !e.moving {
+		e.moving = true
+		s.schedule(p.at, e)
+	}
 }
 
-// move schedules the delivery of the first packet, unless the way is cut. What
-// a cut held up leaves anew.
-func (s *Sim) move(e *end) {
-	if e.moving || len(e.out) == 0 || s.blocked(e.host, e.peer().host) {
-		return
-	}
-	if e.out[0].at.Before(s.now) {
-		at := s.now.Add(s.delay())
-		for i := range e.out {
-			e.out[i].at = later(e.out[i].at, at)
-		}
-	}
-	e.moving = true
-	s.at(e.out[0].at, func() {
-		e.moving = false
-		if s.blocked(e.host, e.peer().host) {
+// happen lets what is due arrive at the other end; or, if the way is cut, tries
+// again later.
+func (e *end) happen(s *Sim) {
+	to := e.peer()
+	if s.blocked(e.host, to.host) {
+		e.tries++
+		if e.tries > mostAttempts || e.host.off {
+			e.moving, e.out = false, nil
+			if !e.closed {
+				e.proc.deliver(item{what: closing, end: e})
+			}
 			return
 		}
-		for len(e.out) > 0 && !e.out[0].at.After(s.now) {
-			p := e.out[0]
-			e.out = e.out[1:]
-			s.arrive(e.peer(), p)
-		}
-		s.move(e)
-	})
-}
-
-func later(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
+		s.schedule(s.now+min(retransmit<<(e.tries-1), slowest)+s.flight(), e)
+		return
 	}
-	return a
+	e.tries = 0
+	n := 0
+	for ; n < len(e.out) && e.out[n].at <= s.now; n++ {
+		s.arrive(to, e.out[n])
+	}
+	e.out = append(e.out[:0], e.out[n:]...)
+	e.moving = len(e.out) > 0
+	if e.moving {
+		s.schedule(e.out[0].at, e)
+	}
 }
 
-// blocked reports whether nothing gets from one host to another.
-func (s *Sim) blocked(from, to *Server) bool {
-	return from.off || to.off || s.cuts[[2]int{from.index, to.index}]
-}
-
-// arrive hands a packet to an end.
+// arrive hands a packet to an end. Where the process is gone the kernel answers.
 func (s *Sim) arrive(e *end, p packet) {
-	if e.closed {
-		if p.what != closing { // the kernel answers for a process that is gone
-			s.push(e, packet{what: closing})
-		}
-		return
+	switch {
+	case !e.closed:
+		e.proc.deliver(item{what: p.what, end: e, data: p.data})
+	case p.what != closing && !e.host.off:
+		s.push(e, packet{what: closing})
 	}
-	proc := e.proc
-	if proc == nil {
-		return
-	}
-	proc.deliver(func() {
-		if e.closed {
-			return
-		}
-		switch p.what {
-		case overlayData:
-			proc.overlay(overlay.Receive{Link: e.link, Data: p.data})
-		case membershipData:
-			proc.receive(e.link, p.data)
-		case hello:
-			proc.connected(e)
-		case closing:
-			proc.lost(e)
-		}
-	})
-}
-
-// dial is an attempt to connect.
-type dial struct {
-	from   *process
-	num    uint64
-	want   circuit.ServerID
-	target string
-	end    *end
-	over   bool
-}
-
-// connect tries to connect, as a driver would: it ends with a connection, or
-// with a failure after dialTime at most.
-func (s *Sim) connect(d *dial) {
-	to := s.byAddr[d.target]
-	s.After(dialTime, func() { s.dialFailed(d, overlay.Unreachable) })
-	if to == nil {
-		return
-	}
-	s.After(s.delay(), func() {
-		if s.blocked(d.from.host, to) || s.blocked(to, d.from.host) {
-			return
-		}
-		p := to.proc
-		if p == nil {
-			s.After(s.delay(), func() { s.dialFailed(d, overlay.Refused) })
-			return
-		}
-		s.accept(d, p)
-	})
-}
-
-// accept lets the kernel take a connection, and the process as soon as it runs.
-func (s *Sim) accept(d *dial, p *process) {
-	s.conns++
-	c := &conn{num: s.conns}
-	c.ends[0] = &end{conn: c, side: 0, host: d.from.host, proc: d.from}
-	c.ends[1] = &end{conn: c, side: 1, host: p.host, proc: p}
-	d.end = c.ends[0]
-	s.After(2*s.cfg.Delay, func() { // key exchange
-		p.deliver(func() {
-			if d.over || d.from.dead {
-				return
-			}
-			if d.want != 0 && d.want != p.host.ID {
-				s.After(s.delay(), func() { s.dialFailed(d, overlay.WrongServer) })
-				return
-			}
-			p.open(c.ends[1])
-			d.from.dials[d.end] = d
-			s.push(c.ends[1], packet{what: hello})
-			p.overlay(overlay.LinkUp{Link: c.ends[1].link, Peer: d.from.peer()})
-		})
-	})
-}
-
-// dialFailed ends a dial, unless it succeeded.
-func (s *Sim) dialFailed(d *dial, why overlay.Failure) {
-	if d.over || d.from.dead {
-		return
-	}
-	d.from.deliver(func() {
-		if d.over {
-			return
-		}
-		d.over = true
-		if d.end != nil {
-			delete(d.from.dials, d.end)
-			s.shut(d.end)
-		}
-		d.from.overlay(overlay.ConnectFailed{Dial: d.num, Failure: why})
-	})
 }
 
 // shut closes an end; the other learns it after all that was sent before.
@@ -209,26 +207,4 @@ func (s *Sim) shut(e *end) {
 		e.closed = true
 		s.push(e, packet{what: closing})
 	}
-}
-
-// reconsider lets what waited for a cut to end go on.
-func (s *Sim) reconsider() {
-	for _, h := range s.servers {
-		for _, e := range h.ends {
-			s.move(e)
-			s.move(e.peer())
-		}
-		h.ends = live(h.ends)
-	}
-}
-
-// live returns the ends that still matter.
-func live(ends []*end) []*end {
-	var keep []*end
-	for _, e := range ends {
-		if !e.closed || !e.peer().closed || len(e.out) > 0 || len(e.peer().out) > 0 {
-			keep = append(keep, e)
-		}
-	}
-	return keep
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,18 +13,25 @@ import (
 
 // TestScripts runs the stories in testdata. The commands are:
 //
-//	world [seed=N] [delay=D] [stall=F]    a world without servers
+//	world [seed=N] [delay=D] [loss=F] [datagrams=no]
+//	                                      a world without servers
 //	servers N                             N servers, s1 to sN, that do not run yet
 //	clone S                               a server with a copy of S's data directory, at another address
-//	start S... [join=S,...]               start processes; join names their seeds
+//	start S... [join=S,...]               start processes; join names their seeds, beside whom they remember
 //	join S T                              circuit join: S's circuit with T's
 //	leave, crash, vanish, freeze, thaw S...
+//	slow S... each=D                      S takes D for whatever it deals with; 0s for no time
+//	jump S... by=D                        S's clock jumps forward
 //	cut S T / mend S T                    what S sends does not reach T
-//	forget S                              lose the incarnation that S keeps
+//	forget S...                           lose what S keeps in its data directory, but for its ID
 //	partition S,S S,S ... / heal
+//	broadcast S WORD                      S broadcasts WORD
+//	got WORD                              how many servers got it
 //	run D                                 let D pass, and print what was said, by whom, and how soon
-//	settle D                              let time pass until all is well, D at most
+//	settle D                              let time pass until all know each other and have the links they want, D at most
+//	mesh D                                let time pass until they have no other links either
 //	views                                 whom each server knows
+//	graph                                 the measures of the graph of links
 //
 // A server may be written as a range, s2-s5. Times are rounded up to one of a
 // few, so that a story outlives small changes.
@@ -58,7 +66,7 @@ func (w *world) command(d *datadriven.TestData) (string, error) {
 	switch d.Cmd {
 	case "world":
 		return "", w.begin(d)
-	case "run", "settle":
+	case "run", "settle", "mesh":
 		return w.pass(d.Cmd, args)
 	case "servers":
 		var n int
@@ -79,6 +87,13 @@ func (w *world) command(d *datadriven.TestData) (string, error) {
 		return "", nil
 	case "views":
 		return w.views(), nil
+	case "graph":
+		return w.Graph().Measure(1).String() + "\n", nil
+	case "broadcast":
+		w.Broadcast(w.find(args[0])[0], args[1])
+		return "", nil
+	case "got":
+		return fmt.Sprintf("%d servers got it\n", w.Got(args[0])), nil
 	}
 	return "", w.act(d, w.find(args...))
 }
@@ -88,6 +103,14 @@ func (w *world) begin(d *datadriven.TestData) error {
 	var delay string
 	cfg.Seed = 1
 	d.MaybeScanArgs(nil, "seed", &cfg.Seed)
+	var datagrams, loss string
+	cfg.NoDatagrams = d.MaybeScanArgs(nil, "datagrams", &datagrams) && datagrams == "no"
+	if d.MaybeScanArgs(nil, "loss", &loss) {
+		var err error
+		if cfg.Loss, err = strconv.ParseFloat(loss, 64); err != nil {
+			return err
+		}
+	}
 	if d.MaybeScanArgs(nil, "delay", &delay) {
 		var err error
 		if cfg.Delay, err = time.ParseDuration(delay); err != nil {
@@ -109,8 +132,18 @@ func (w *world) act(d *datadriven.TestData, hs []*Server) error {
 		w.AddAs(hs[0].ID, fmt.Sprintf("10.0.9.%d:11022", hs[0].index)).incarnation = hs[0].incarnation
 	case "join":
 		w.Join(hs[0], hs[1].Address)
-	case "forget":
-		hs[0].incarnation = 0
+	case "slow", "jump":
+		var by string
+		d.MaybeScanArgs(nil, "each", &by)
+		d.MaybeScanArgs(nil, "by", &by)
+		span, err := time.ParseDuration(by)
+		if err != nil {
+			return err
+		}
+		do := map[string]func(*Server, time.Duration){"slow": w.Slow, "jump": w.Jump}[d.Cmd]
+		for _, h := range hs {
+			do(h, span)
+		}
 	case "cut":
 		w.Cut(hs[0], hs[1])
 	case "mend":
@@ -127,8 +160,8 @@ func (w *world) act(d *datadriven.TestData, hs []*Server) error {
 		for _, h := range hs {
 			w.Start(h, seeds...)
 		}
-	case "leave", "crash", "vanish", "freeze", "thaw":
-		do := map[string]func(*Server){"leave": w.Leave, "crash": w.Crash, "vanish": w.Vanish, "freeze": w.Freeze, "thaw": w.Thaw}[d.Cmd]
+	case "leave", "crash", "vanish", "freeze", "thaw", "forget":
+		do := map[string]func(*Server){"forget": w.Forget, "leave": w.Leave, "crash": w.Crash, "vanish": w.Vanish, "freeze": w.Freeze, "thaw": w.Thaw}[d.Cmd]
 		for _, h := range hs {
 			do(h)
 		}
@@ -166,11 +199,14 @@ func (w *world) pass(cmd string, args []string) (string, error) {
 	if cmd == "run" {
 		w.Run(d)
 	} else {
-		well := func() bool { return w.Settled() == nil && w.Meshed() == nil }
-		if !w.RunUntil(d, well) {
-			return "", fmt.Errorf("not settled after %v: %v; %v", d, w.Settled(), w.Meshed())
+		links, done := w.Linked, "settled"
+		if cmd == "mesh" {
+			links, done = w.Meshed, "meshed"
 		}
-		end = fmt.Sprintf("settled within %v\n", roundUp(w.Now()-began))
+		if !w.RunUntil(d, func() bool { return w.Settled() == nil && links() == nil }) {
+			return "", fmt.Errorf("not %s after %v: %v; %v", done, d, w.Settled(), links())
+		}
+		end = fmt.Sprintf("%s within %v\n", done, roundUp(w.Now()-began))
 	}
 	return w.news(began) + end, nil
 }
@@ -276,7 +312,7 @@ func (w *world) views() string {
 			continue
 		}
 		var known []*Server
-		for _, r := range h.proc.mem.Members() {
+		for r := range h.proc.mem.Members() {
 			for _, o := range w.Servers() {
 				if o.ID == r.ID && o.Address == r.Address {
 					known = append(known, o)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gocircuit/circuit"
+	"github.com/gocircuit/circuit/internal/directory"
 	"github.com/gocircuit/circuit/internal/membership"
 	"github.com/gocircuit/circuit/internal/overlay"
 )
@@ -18,10 +19,13 @@ type Server struct {
 	Address     string
 	index       int
 	off         bool // the host is off, or away
+	side        int  // of a partition; 0: no side
+	skew        time.Duration
+	slow        time.Duration // what its processor takes for each input
 	incarnation uint64
+	remembered  []overlay.Peer
 	proc        *process
-	ends        []*end // all of its processes' ends that still matter
-	trouble     time.Time
+	trouble     time.Duration // when something last happened to it; negative: never
 }
 
 // String returns the name.
@@ -30,78 +34,130 @@ func (h *Server) String() string { return h.Name }
 // Running reports whether the server's process runs, frozen or not.
 func (h *Server) Running() bool { return h.proc != nil }
 
+// active reports whether its process runs and is not frozen.
+func (h *Server) active() bool { return h.proc != nil && !h.proc.frozen }
+
 // process is one life of a server: its machines, and what a driver keeps.
 type process struct {
 	sim      *Sim
 	host     *Server
 	instance uint64
+	since    time.Duration
 	ov       *overlay.Machine
 	mem      *membership.Machine
-	queue    []func() // what one machine tells the other
+	queue    []any // what one machine tells the other
 	busy     bool
 	dead     bool
 	frozen   bool
-	inbox    []func() // what arrived while frozen
+	draining bool   // a slow process will take from its inbox
+	inbox    []item // what arrived while frozen, or too soon
 	links    map[uint64]*end
 	lastLink uint64
 	dials    map[*end]*dial
-	wakes    [2]time.Time // when a Tick is scheduled, for each machine
-	view     map[circuit.ServerID]uint64
+	ticks    [2]ticker
 	taken    bool
-	story    rank // its own, as of its last step
+	leaving  bool
+	watched  watched
 }
+
+// item is something that a process has to deal with.
+type item struct {
+	what kind
+	end  *end
+	data []byte
+	dial *dial
+	why  overlay.Failure
+	do   func()
+}
+
+// maxDatagrams is how many datagrams wait for a process that does not take them;
+// further ones are dropped, as kernels do.
+const maxDatagrams = 256
 
 // Add makes a server that does not run yet.
 func (s *Sim) Add() *Server {
 	n := len(s.servers) + 1
-	return s.AddAs(circuit.ServerID(s.rng.Uint64()|1), fmt.Sprintf("10.0.%d.%d:11022", n>>8, n&255))
+	return s.AddAs(circuit.ServerID(s.rng.Uint64()|1), fmt.Sprintf("10.%d.%d.%d:11022", n>>16, n>>8&255, n&255))
 }
 
 // AddAs makes a server with an ID and an address.
 func (s *Sim) AddAs(id circuit.ServerID, address string) *Server {
 	n := len(s.servers) + 1
-	h := &Server{Name: fmt.Sprintf("s%d", n), ID: id, Address: address, index: n}
+	h := &Server{Name: fmt.Sprintf("s%d", n), ID: id, Address: address, index: n, trouble: -excuse}
 	s.servers = append(s.servers, h)
 	s.byAddr[h.Address] = h
-	if s.byID[id] == nil {
-		s.byID[id] = h
-	}
+	s.byID[id] = append(s.byID[id], h)
 	return h
 }
 
-// Start starts a server's process, with seeds to join.
+// Start starts a server's process, with seeds to join beside the servers that it
+// remembers.
 func (s *Sim) Start(h *Server, seeds ...string) {
 	if h.proc != nil {
 		return
 	}
-	h.off = false
 	h.incarnation++
-	p := &process{
-		sim: s, host: h, instance: s.rng.Uint64(),
-		links: make(map[uint64]*end), dials: make(map[*end]*dial), view: make(map[circuit.ServerID]uint64),
-	}
-	h.proc = p
-	s.changes++
-	rng := func() *rand.Rand { return rand.New(rand.NewPCG(s.cfg.Seed, p.instance+s.rng.Uint64())) }
-	p.ov = overlay.New(s.now, overlay.Config{Self: p.peer(), Rand: rng()})
-	p.mem = membership.New(s.now, membership.Config{
-		Self: membership.Record{ID: h.ID, Address: h.Address, Instance: p.instance, Incarnation: h.incarnation, Version: "sim"},
-		Rand: rng(),
-	})
-	p.story = rankOf(p.mem.Lookup(h.ID))
-	s.check.announced(p, membership.StateAlive)
-	s.note(1, uint64(h.index), uint64(s.Now()), p.instance)
+	p := s.begin(h, s.rng.Uint64(), directory.Directory{})
 	for _, seed := range seeds {
 		p.overlay(overlay.Seed{Address: seed, Keep: true})
 	}
-	s.reconsider()
+	p.wake(0)
+	p.wake(1)
+}
+
+// Form makes n servers that know each other from the beginning, and runs them:
+// a circuit without links. They share one directory, so it may be a large one.
+func (s *Sim) Form(n int) {
+	records := make([]*directory.Record, n)
+	for i := range records {
+		h := s.Add()
+		h.incarnation = 1
+		const firstEvent = 1 << 32
+		records[i] = &directory.Record{
+			ID: h.ID, Address: h.Address, Instance: s.rng.Uint64(), Incarnation: h.incarnation, Version: version,
+			State: directory.Alive, Events: firstEvent, Since: began(),
+		}
+	}
+	dir := directory.Of(records)
+	formed := s.servers[len(s.servers)-n:]
+	for i, h := range formed {
+		p := s.begin(h, records[i].Instance, dir)
+		p.watched.in.upTo = len(s.servers)
+	}
+	for i, h := range formed {
+		h.proc.overlay(overlay.MemberUp{Peer: peerOf(records[(i+1)%n]), Directory: dir})
+		h.proc.wake(1)
+	}
+}
+
+const version = "sim" // of all servers
+
+// begin makes the process of a server, and its machines.
+func (s *Sim) begin(h *Server, instance uint64, dir directory.Directory) *process {
+	h.off = false
+	p := &process{
+		sim: s, host: h, instance: instance, since: s.now,
+		links: make(map[uint64]*end), dials: make(map[*end]*dial),
+	}
+	p.ticks = [2]ticker{{proc: p, what: overlayTick}, {proc: p, what: membershipTick}}
+	h.proc = p
+	s.changes++
+	s.note(1, uint64(h.index), uint64(s.now), p.instance)
+	rng := func() *rand.Rand { return rand.New(rand.NewPCG(s.cfg.Seed, p.instance+s.rng.Uint64())) }
+	p.ov = overlay.New(p.clock(), overlay.Config{Self: p.peer(), Remembered: h.remembered, Rand: rng()})
+	p.mem = membership.New(p.clock(), membership.Config{
+		Self:      directory.Record{ID: h.ID, Address: h.Address, Instance: p.instance, Incarnation: h.incarnation, Version: version},
+		Directory: dir,
+		Rand:      rng(),
+	})
+	s.check.began(p)
+	return p
 }
 
 // Join asks a running server to join another circuit.
 func (s *Sim) Join(h *Server, address string) {
-	if h.proc != nil {
-		p := h.proc
-		p.deliver(func() { p.overlay(overlay.Seed{Address: address}) })
+	if p := h.proc; p != nil {
+		p.deliver(item{what: calling, do: func() { p.overlay(overlay.Seed{Address: address}) }})
 	}
 }
 
@@ -109,154 +165,102 @@ func (s *Sim) Join(h *Server, address string) {
 func (s *Sim) Leave(h *Server) {
 	if p := h.proc; p != nil {
 		s.disturb(h)
-		p.deliver(func() {
-			s.check.announced(p, membership.StateLeft)
+		p.deliver(item{what: calling, do: func() {
+			p.leaving = true
 			p.overlay(overlay.Leave{})
 			p.membership(membership.Leave{})
-		})
+		}})
 	}
 }
 
-// Crash ends a server's process. Its host closes its connections.
-func (s *Sim) Crash(h *Server) {
-	if h.proc != nil {
-		s.disturb(h)
-		s.note(2, uint64(h.index), uint64(s.Now()))
-		h.proc.end(true)
+// Broadcast lets a server broadcast something to the circuit.
+func (s *Sim) Broadcast(h *Server, data string) {
+	if p := h.proc; p != nil {
+		p.deliver(item{what: calling, do: func() { p.membership(membership.Broadcast{Data: []byte(data)}) }})
 	}
 }
 
-// Vanish takes a host off the network for good: nobody answers there any more.
-func (s *Sim) Vanish(h *Server) {
-	s.disturb(h)
-	s.note(3, uint64(h.index), uint64(s.Now()))
-	h.off = true
-	if h.proc != nil {
-		h.proc.end(false)
-	}
-}
+// Got returns how many servers got what was broadcast.
+func (s *Sim) Got(data string) int { return s.check.broadcasts[data] }
 
-// Freeze stops a server's process, as SIGSTOP does.
-func (s *Sim) Freeze(h *Server) {
-	if h.proc != nil && !h.proc.frozen {
-		s.disturb(h)
-		s.stop(h)
-	}
-}
-
-func (s *Sim) stop(h *Server) {
-	s.note(4, uint64(h.index), uint64(s.Now()))
-	h.proc.frozen = true
-	s.changes++
-}
-
-// Starve lets a server's process run only now and then for a while: it stands
-// still for up to most at a time. That is no excuse to be declared dead.
-func (s *Sim) Starve(h *Server, most, d time.Duration) {
-	end := s.now.Add(d)
-	var stall func()
-	stall = func() {
-		p := h.proc
-		if p == nil || p.frozen || !s.now.Before(end) {
-			return
-		}
-		s.stop(h)
-		s.After(time.Duration(s.rng.Int64N(int64(most))), func() {
-			if h.proc == p && p.frozen {
-				s.resume(p)
-				s.After(time.Duration(s.rng.Int64N(int64(most/4))), stall)
-			}
-		})
-	}
-	stall()
-}
-
-// Thaw lets it go on.
-func (s *Sim) Thaw(h *Server) {
-	p := h.proc
-	if p == nil || !p.frozen {
-		return
-	}
-	s.disturb(h)
-	s.resume(p)
-}
-
-func (s *Sim) resume(p *process) {
-	s.note(5, uint64(p.host.index), uint64(s.Now()))
-	p.frozen = false
-	s.changes++
-	inbox := p.inbox
-	p.inbox = nil
-	for _, do := range inbox {
-		if !p.dead {
-			do()
-		}
-	}
-}
-
-// Cut stops all that goes from one server to another, one way.
-func (s *Sim) Cut(from, to *Server) { s.cuts[[2]int{from.index, to.index}] = true }
-
-// Mend undoes a Cut.
-func (s *Sim) Mend(from, to *Server) {
-	delete(s.cuts, [2]int{from.index, to.index})
-	s.reconsider()
-}
-
-// Partition splits the network: only servers of the same group reach each
-// other. Servers in no group keep all their ways.
-func (s *Sim) Partition(groups ...[]*Server) {
-	for i, a := range groups {
-		for _, b := range groups[i+1:] {
-			for _, x := range a {
-				for _, y := range b {
-					s.disturb(x)
-					s.disturb(y)
-					s.Cut(x, y)
-					s.Cut(y, x)
-				}
-			}
-		}
-	}
-}
-
-// Heal undoes all cuts.
-func (s *Sim) Heal() {
-	for _, h := range s.servers {
-		for _, o := range s.servers {
-			if s.cuts[[2]int{h.index, o.index}] {
-				h.trouble, o.trouble = s.now, s.now
-			}
-		}
-	}
-	clear(s.cuts)
-	s.reconsider()
-}
-
-// disturb notes that a server has reason to be thought dead.
-func (s *Sim) disturb(h *Server) { h.trouble = s.now }
+// clock returns the time by the process's clock.
+func (p *process) clock() time.Time { return began().Add(p.sim.now + p.host.skew) }
 
 // peer returns the process as its hello introduces it.
 func (p *process) peer() overlay.Peer {
 	return overlay.Peer{ID: p.host.ID, Address: p.host.Address, Instance: p.instance}
 }
 
-// deliver does something in the process: at once, or once it thaws.
-func (p *process) deliver(do func()) {
+// deliver lets the process deal with something: at once, or once it thaws, or
+// once it has the time.
+func (p *process) deliver(it item) {
 	switch {
 	case p.dead:
-	case p.frozen:
-		p.inbox = append(p.inbox, do)
+	case !p.frozen && !p.draining && p.host.slow == 0:
+		p.handle(it)
+	case it.what == datagramData && len(p.inbox) >= maxDatagrams:
 	default:
-		do()
+		p.inbox = append(p.inbox, it)
+		p.drain()
+	}
+}
+
+// drain lets a process take the next of its inbox in a while, unless it is
+// frozen.
+func (p *process) drain() {
+	if !p.frozen && !p.draining && !p.dead && len(p.inbox) > 0 {
+		p.draining = true
+		p.sim.schedule(p.sim.now+p.host.slow, p)
+	}
+}
+
+// happen lets a process take the first of its inbox.
+func (p *process) happen(*Sim) {
+	p.draining = false
+	if p.dead || p.frozen || len(p.inbox) == 0 {
+		return
+	}
+	it := p.inbox[0]
+	p.inbox[0] = item{}
+	p.inbox = p.inbox[1:]
+	p.handle(it)
+	p.drain()
+}
+
+func (p *process) handle(it item) {
+	if it.end != nil && it.end.closed && it.what != dialling {
+		return
+	}
+	switch it.what {
+	case overlayData:
+		p.overlay(overlay.Receive{Link: it.end.link, Data: it.data})
+	case membershipData:
+		p.membership(membership.Receive{Link: it.end.link, Data: it.data})
+	case datagramData:
+		p.membership(membership.ReceiveDatagram{Link: it.end.link, Data: it.data})
+	case hello:
+		p.connected(it.end)
+	case closing:
+		p.lost(it.end)
+	case dialling:
+		p.accepted(it.end, it.dial)
+	case undialled:
+		p.undialled(it.dial, it.why)
+	case overlayTick, membershipTick:
+		p.tick(it.what)
+	case calling:
+		it.do()
 	}
 }
 
 // end ends the process.
 func (p *process) end(tell bool) {
 	p.dead = true
+	p.inbox = nil
 	p.host.proc = nil
-	p.sim.check.ended(p)
+	p.remember()
+	p.sim.changes++
+	p.sim.ran += p.sim.now - p.since
 	for n := range p.lastLink {
 		e := p.links[n+1]
 		switch {
@@ -269,36 +273,48 @@ func (p *process) end(tell bool) {
 	}
 }
 
+// remember keeps whom the process knew for the server's next life, as it is kept
+// in the data directory. A server that was alone keeps what it had.
+func (p *process) remember() {
+	if p.mem.Directory().Len() <= 1 {
+		return
+	}
+	p.host.remembered = nil
+	for r := range p.mem.Members() {
+		if r.ID != p.host.ID && len(p.host.remembered) < overlay.MaxRemembered {
+			p.host.remembered = append(p.host.remembered, peerOf(r))
+		}
+	}
+}
+
+// Forget loses what a server keeps in its data directory, but for its ID.
+func (s *Sim) Forget(h *Server) { h.incarnation, h.remembered = 0, nil }
+
+// ServerHours returns for how long servers have run, taken together.
+func (s *Sim) ServerHours() float64 {
+	ran := s.ran
+	for _, h := range s.servers {
+		if h.proc != nil {
+			ran += s.now - h.proc.since
+		}
+	}
+	return ran.Hours()
+}
+
 // open gives an end a number.
 func (p *process) open(e *end) {
 	p.lastLink++
 	e.link = p.lastLink
 	p.links[e.link] = e
-	p.host.ends = append(p.host.ends, e)
 }
 
-// connected is for a dial that succeeded.
-func (p *process) connected(e *end) {
-	d := p.dials[e]
-	delete(p.dials, e)
-	if d == nil || d.over {
-		p.sim.shut(e)
-		return
-	}
-	d.over = true
-	p.open(e)
-	p.overlay(overlay.LinkUp{Link: e.link, Dial: d.num, Peer: e.peer().proc.peer()})
-}
-
-// lost is for a connection that the other side ended.
+// lost is for a connection that the other side ended, or that broke.
 func (p *process) lost(e *end) {
 	e.closed = true
 	delete(p.links, e.link)
 	if e.link != 0 {
 		p.overlay(overlay.LinkDown{Link: e.link})
+	} else if d := p.dials[e]; d != nil {
+		p.undialled(d, overlay.Unreachable)
 	}
-}
-
-func (p *process) receive(link uint64, data []byte) {
-	p.membership(membership.Receive{Link: link, Data: data})
 }

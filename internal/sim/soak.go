@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -14,10 +15,12 @@ const quietBound = 100 * time.Second
 type Result struct {
 	Servers int           // made in all
 	Time    time.Duration // simulated
-	Steps   int           // of all machines
+	Hours   float64       // the same for each server that ran
+	Traffic Traffic
+	Deaths  int           // how often a server said that another failed which ran
 	Settled time.Duration // from the last fault until all was well again
 	Hash    uint64
-	Story   []string // the faults, in order
+	Story   []string // the faults, in order; with the trace, if it was wanted
 	Err     error    // nil if all promises were kept
 }
 
@@ -28,13 +31,16 @@ type soak struct {
 	seed  *Server // which all others know from the beginning
 	story []string
 	last  time.Duration // when the last fault is over
+	trace bool
+	casts int
 }
 
 // Soak runs one random story, of a size and with faults drawn from seed, and
-// checks all promises. The same seed tells the same story.
-func Soak(seed uint64) Result {
+// checks all promises. The same seed tells the same story. With trace there is a
+// line of the trace for each second of it.
+func Soak(seed uint64, trace bool) Result {
 	rng := rand.New(rand.NewPCG(seed, 0x50a4))
-	cfg := Config{Seed: seed}
+	cfg := Config{Seed: seed, NoDatagrams: rng.IntN(8) == 0}
 	switch rng.IntN(3) {
 	case 1:
 		cfg.Delay, cfg.Jitter = time.Millisecond, 5*time.Millisecond
@@ -42,14 +48,17 @@ func Soak(seed uint64) Result {
 		cfg.Delay, cfg.Jitter = time.Duration(1+rng.IntN(30))*time.Millisecond, 10*time.Millisecond
 	}
 	if rng.IntN(2) == 0 {
-		cfg.Stall = rng.Float64() * 0.05
+		cfg.Loss = rng.Float64() * 0.05
 	}
-	k := &soak{Sim: New(cfg), rng: rng}
+	k := &soak{Sim: New(cfg), rng: rng, trace: trace}
 	n := 2 + rng.IntN(15)
-	if rng.IntN(20) == 0 {
-		n = 17 + rng.IntN(16)
+	switch rng.IntN(20) {
+	case 0, 1, 2:
+		n = 17 + rng.IntN(48)
+	case 3:
+		n = 65 + rng.IntN(64)
 	}
-	k.tell("%d servers, delay %v, stall %.3f", n, cfg.Delay, cfg.Stall)
+	k.tell("%d servers, delay %v and up to %v, loss %.3f, datagrams %v", n, cfg.Delay, cfg.Jitter, cfg.Loss, !cfg.NoDatagrams)
 	for range n {
 		k.Add()
 	}
@@ -57,30 +66,84 @@ func Soak(seed uint64) Result {
 	for _, h := range k.Servers() {
 		k.After(k.within(2*time.Second), func() { k.start(h) })
 	}
-	k.Run(5 * time.Second)
+	k.pass(5 * time.Second)
 	for range 3 + rng.IntN(12) {
 		k.fault()
-		k.Run(k.within(8 * time.Second))
+		k.pass(k.within(8 * time.Second))
 	}
 	k.end()
 	res := Result{Servers: len(k.Servers())}
 	last := k.Now()
-	ok := k.RunUntil(quietBound, func() bool { return k.Settled() == nil && k.Meshed() == nil })
+	ok := k.until(quietBound)
 	res.Settled = k.Now() - last
-	k.Run(10 * time.Second)
-	ok = ok && k.RunUntil(5*time.Second, func() bool { return k.Settled() == nil && k.Meshed() == nil })
+	k.pass(10 * time.Second)
+	ok = ok && k.until(5*time.Second)
 	switch fs := k.Failures(); {
 	case len(fs) > 0:
-		res.Err = fs[0]
+		res.Err = errors.Join(fs...)
 	case !ok:
-		res.Err = fmt.Errorf("not one circuit %v after the last fault: %v; %v", quietBound, k.Settled(), k.Meshed())
+		res.Err = fmt.Errorf("not one circuit %v after the last fault: %v", quietBound, k.Well())
+	default:
+		res.Err = k.broadcast()
 	}
-	res.Time, res.Steps, res.Hash, res.Story = k.Now(), k.Steps(), k.Hash(), k.story
+	res.Time, res.Hours, res.Traffic, res.Hash, res.Story = k.Now(), k.ServerHours(), k.Traffic(), k.Hash(), k.story
+	res.Deaths = k.Deaths()
 	return res
 }
 
+// broadcast lets a few servers broadcast something in the quiet circuit, which
+// all others must get.
+func (k *soak) broadcast() error {
+	for range 3 {
+		h := k.any()
+		k.casts++
+		data := fmt.Sprintf("last words %d of %s", k.casts, h.Name)
+		k.Broadcast(h, data)
+		k.pass(5 * time.Second)
+		if got, all := k.Got(data), len(k.Servers())-1; got != all {
+			return fmt.Errorf("%d of %d servers got what %s broadcast in a quiet circuit", got, all, h.Name)
+		}
+	}
+	if fs := k.Failures(); len(fs) > 0 {
+		return fs[0]
+	}
+	return k.Well()
+}
+
+// until lets time pass until all is well, and reports whether it is.
+func (k *soak) until(d time.Duration) bool {
+	for end := k.Now() + d; k.Now() < end; {
+		step := d
+		if k.trace {
+			step = time.Second
+		}
+		if k.RunUntil(min(step, end-k.Now()), func() bool { return k.Well() == nil }) {
+			return true
+		}
+		k.line()
+	}
+	return false
+}
+
+// pass lets time pass.
+func (k *soak) pass(d time.Duration) {
+	for end := k.Now() + d; k.Now() < end; k.line() {
+		step := d
+		if k.trace {
+			step = time.Second
+		}
+		k.Run(min(step, end-k.Now()))
+	}
+}
+
+func (k *soak) line() {
+	if k.trace {
+		k.story = append(k.story, k.Line())
+	}
+}
+
 func (k *soak) tell(format string, args ...any) {
-	k.story = append(k.story, fmt.Sprintf("%8.3fs ", k.Now().Seconds())+fmt.Sprintf(format, args...))
+	k.story = append(k.story, fmt.Sprintf("%8.3f ", k.Now().Seconds())+fmt.Sprintf(format, args...))
 }
 
 func (k *soak) within(d time.Duration) time.Duration { return time.Duration(k.rng.Int64N(int64(d))) }
@@ -97,16 +160,82 @@ func (k *soak) start(h *Server) {
 	if k.rng.IntN(3) == 0 {
 		seeds = append(seeds, k.any().Address)
 	}
+	if k.rng.IntN(2) == 0 { // it has no data directory
+		h.remembered = nil
+	}
 	k.Start(h, seeds...)
 }
 
 func (k *soak) any() *Server { return k.Servers()[k.rng.IntN(len(k.Servers()))] }
 
+// some returns up to n servers that stand side by side, as in a rack.
+func (k *soak) some(n int) []*Server {
+	from := k.rng.IntN(len(k.Servers()))
+	return k.Servers()[from:min(from+1+k.rng.IntN(n), len(k.Servers()))]
+}
+
 // fault lets one thing go wrong, and lets most be put right again.
 func (k *soak) fault() {
-	h := k.any()
 	back := k.within(20 * time.Second)
-	switch k.rng.IntN(10) {
+	switch k.rng.IntN(16) {
+	case 0, 1, 2, 3, 4:
+		k.stopOne(k.any(), back)
+	case 5:
+		k.cut(k.any(), k.any(), back)
+	case 6, 7:
+		groups := make([][]*Server, 2+k.rng.IntN(2))
+		for _, o := range k.Servers() {
+			g := k.rng.IntN(len(groups))
+			groups[g] = append(groups[g], o)
+		}
+		k.tell("partition %v for %v", groups, back)
+		k.Partition(groups...)
+		k.later(back, k.Heal)
+	case 8:
+		most := 100*time.Millisecond + k.within(700*time.Millisecond)
+		k.tell("all stand still for up to %v at a time, for %v", most, back)
+		for _, o := range k.Servers() {
+			k.Starve(o, most, back)
+		}
+		k.later(back, func() {})
+	case 9, 10:
+		n := 1 + k.rng.IntN(4)
+		if k.rng.IntN(4) == 0 {
+			n = 1 + k.rng.IntN(32)
+		}
+		k.tell("%d more servers", n)
+		for range n {
+			o := k.Add()
+			k.later(k.within(time.Second), func() { k.start(o) })
+		}
+	case 11:
+		rack := k.some(8)
+		k.tell("vanish %v, back after %v", rack, back)
+		for _, h := range rack {
+			k.Vanish(h)
+			k.later(back, func() { k.start(h) })
+		}
+	case 12:
+		h, each := k.any(), 200*time.Microsecond<<k.rng.IntN(8)
+		k.tell("%s takes %v for everything, for %v", h.Name, each, back)
+		k.Slow(h, each)
+		k.later(back, func() { k.Slow(h, 0) })
+	case 13:
+		h, by := k.any(), k.within(time.Minute)
+		k.tell("the clock of %s jumps by %v", h.Name, by)
+		k.Jump(h, by)
+	case 14, 15:
+		for range 1 + k.rng.IntN(5) {
+			k.casts++
+			k.Broadcast(k.any(), fmt.Sprint("word ", k.casts))
+		}
+		k.tell("broadcasts up to %d", k.casts)
+	}
+}
+
+// stopOne stops a server in one of several ways, and starts it again.
+func (k *soak) stopOne(h *Server, back time.Duration) {
+	switch k.rng.IntN(5) {
 	case 0:
 		k.tell("crash %s, back after %v", h.Name, back)
 		k.Crash(h)
@@ -127,52 +256,34 @@ func (k *soak) fault() {
 		k.tell("freeze %s for %v", h.Name, back)
 		k.Freeze(h)
 		k.later(back, func() { k.Thaw(h) })
-	case 5:
-		o := k.any()
-		k.tell("cut %s -> %s for %v", h.Name, o.Name, back)
-		if o != h {
-			if len(k.Servers()) <= 5 { // too few are left to say otherwise
-				k.disturb(h)
-				k.disturb(o)
-			}
-			k.Cut(h, o)
-			k.later(back, func() { k.Mend(h, o) })
-		}
-	case 6, 7:
-		groups := make([][]*Server, 2+k.rng.IntN(2))
-		for _, o := range k.Servers() {
-			g := k.rng.IntN(len(groups))
-			groups[g] = append(groups[g], o)
-		}
-		k.tell("partition %v for %v", groups, back)
-		k.Partition(groups...)
-		k.later(back, k.Heal)
-	case 8:
-		most := 100*time.Millisecond + k.within(700*time.Millisecond)
-		k.tell("all stand still for up to %v at a time, for %v", most, back)
-		for _, o := range k.Servers() {
-			k.Starve(o, most, back)
-		}
-		k.later(back, func() {})
-	case 9:
-		n := 1 + k.rng.IntN(4)
-		k.tell("%d more servers", n)
-		for range n {
-			o := k.Add()
-			k.later(k.within(time.Second), func() { k.start(o) })
-		}
 	}
+}
+
+func (k *soak) cut(h, o *Server, back time.Duration) {
+	k.tell("cut %s -> %s for %v", h.Name, o.Name, back)
+	if o == h {
+		return
+	}
+	if len(k.Servers()) <= 5 { // too few are left to say otherwise
+		k.disturb(h)
+		k.disturb(o)
+	}
+	k.Cut(h, o)
+	k.later(back, func() { k.Mend(h, o) })
 }
 
 // end puts everything right, so that one circuit is possible.
 func (k *soak) end() {
+	k.pass(k.last - k.Now())
 	k.tell("all put right")
-	k.Run(k.last - k.Now())
 	k.Heal()
 	for _, h := range k.Servers() {
+		k.Slow(h, 0)
 		k.Thaw(h)
 	}
-	if k.seed.proc == nil {
-		k.Start(k.seed)
+	for _, h := range k.Servers() {
+		if h.proc == nil {
+			k.start(h)
+		}
 	}
 }

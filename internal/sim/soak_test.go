@@ -8,39 +8,52 @@ import (
 	"time"
 )
 
+// number returns the number in an environment variable, or what it is without.
+func number(t *testing.T, name string, without uint64) uint64 {
+	t.Helper()
+	v := os.Getenv(name)
+	if v == "" {
+		return without
+	}
+	n, err := strconv.ParseUint(v, 10, 64)
+	if err != nil {
+		t.Fatalf("%s=%s: %v", name, v, err)
+	}
+	return n
+}
+
 // TestSoak runs random stories. SIM_SEEDS=N runs N of them, beginning at a seed
 // of the day, or at SIM_FROM; SIM_SEED=n repeats the one with that seed and
-// prints it.
+// prints it, with the trace.
 func TestSoak(t *testing.T) {
-	first, n := uint64(1), uint64(40)
+	first, n := uint64(1), uint64(30)
 	if testing.Short() {
 		n = 10
 	}
-	if v := os.Getenv("SIM_SEEDS"); v != "" {
-		n, _ = strconv.ParseUint(v, 10, 64)
-		first = uint64(time.Now().Unix()) * 1000
+	if many := number(t, "SIM_SEEDS", 0); many > 0 {
+		first, n = uint64(time.Now().Unix())*1000, many
 	}
-	if v := os.Getenv("SIM_FROM"); v != "" {
-		first, _ = strconv.ParseUint(v, 10, 64)
+	first = number(t, "SIM_FROM", first)
+	one := os.Getenv("SIM_SEED") != ""
+	if one {
+		first, n = number(t, "SIM_SEED", 0), 1
 	}
-	one := os.Getenv("SIM_SEED")
-	if one != "" {
-		first, _ = strconv.ParseUint(one, 10, 64)
-		n = 1
-	}
-	var steps int
-	var worst, total time.Duration
+	var all Result
+	var worst time.Duration
 	for seed := first; seed < first+n; seed++ {
-		r := Soak(seed)
-		steps += r.Steps
-		total += r.Time
+		r := Soak(seed, one)
+		all.Traffic.Steps += r.Traffic.Steps
+		all.Time += r.Time
+		all.Hours += r.Hours
+		all.Deaths += r.Deaths
 		worst = max(worst, r.Settled)
-		if r.Err != nil {
-			t.Errorf("seed %d: %v\n%s\nrepeat it: SIM_SEED=%d go test ./internal/sim -run TestSoak -v",
-				seed, r.Err, strings.Join(r.Story, "\n"), seed)
-		} else if one != "" {
-			t.Logf("seed %d\n%s", seed, strings.Join(r.Story, "\n"))
+		switch story := strings.Join(r.Story, "\n"); {
+		case r.Err != nil:
+			t.Errorf("seed %d: %v\n%s\nrepeat it: make sim SEED=%d", seed, r.Err, story, seed)
+		case one:
+			t.Logf("seed %d\n%s\n%s", seed, Columns(), story)
 		}
 	}
-	t.Logf("%d stories, %v simulated, %d steps, settled within %v", n, total.Round(time.Second), steps, worst)
+	t.Logf("%d stories, %v simulated, %.1f server-hours, %d steps, settled within %v, %d times a running server was said to have failed for cause",
+		n, all.Time.Round(time.Second), all.Hours, all.Traffic.Steps, worst, all.Deaths)
 }

@@ -1,0 +1,132 @@
+package sim
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/gocircuit/circuit"
+	"github.com/gocircuit/circuit/internal/directory"
+	"github.com/gocircuit/circuit/internal/membership"
+)
+
+// Causal order: whoever takes in an event knows all that its origin knew when it
+// originated it. A directory tells how many events of each server have been
+// taken in, so it is the vector clock to compare with.
+
+// origin is an event: of a server, by its number.
+type origin struct {
+	id     circuit.ServerID
+	number uint64
+}
+
+// told is what the origins of events knew at the time: of the last maxTold
+// events.
+type told struct {
+	by    map[origin]directory.Directory
+	order []origin // a ring, oldest at next
+	next  int
+}
+
+const maxTold = 1 << 14
+
+// add notes what a server knew when it originated its latest event.
+func (t *told) add(id circuit.ServerID, number uint64, dir directory.Directory) {
+	o := origin{id, number}
+	if len(t.order) < maxTold {
+		t.order = append(t.order, o)
+	} else {
+		delete(t.by, t.order[t.next])
+		t.order[t.next] = o
+		t.next = (t.next + 1) % maxTold
+	}
+	t.by[o] = dir
+}
+
+// learnt checks what a server knows after a step that taught it something.
+func (c *checker) learnt(p *process, before, now directory.Directory) {
+	self := p.host.ID
+	if was, is := before.Get(self), now.Get(self); is != nil && (was == nil || is.Events > was.Events) {
+		// Of several events in one step, only of the last is it certain what was
+		// known.
+		c.told.add(self, is.Events, now)
+	}
+	if p.host.index%c.strict != 0 {
+		return
+	}
+	differ(before, now, directory.Prefix{}, func(under directory.Prefix) bool {
+		for is := range now.Under(under) {
+			was := before.Get(is.ID)
+			if is == was || is.ID == self || was != nil && was.Events >= is.Events {
+				continue
+			}
+			then, ok := c.told.by[origin{is.ID, is.Events}]
+			if !ok {
+				continue
+			}
+			if lacks := c.lacks(p, now, then); lacks != nil {
+				c.fail("causality: %s took in event %d of %s, and does not know yet of %s as it did",
+					p.host.Name, is.Events, c.sim.name(is.ID), c.sim.name(lacks.ID))
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// lacks returns a record of then that now falls behind, or nil.
+func (c *checker) lacks(p *process, now, then directory.Directory) *directory.Record {
+	var lacks *directory.Record
+	now = p.mem.Told() // a death that it waits with is known
+	differ(then, now, directory.Prefix{}, func(under directory.Prefix) bool {
+		for r := range then.Under(under) {
+			if r.ID != p.host.ID && c.behind(p, now.Get(r.ID), r) {
+				lacks = r
+				return false
+			}
+		}
+		return true
+	})
+	return lacks
+}
+
+// behind reports whether what a server has of another falls behind what somebody
+// knew.
+func (c *checker) behind(p *process, have, then *directory.Record) bool {
+	if have == nil {
+		return then.In() || p.clock().Sub(then.Since) < membership.KeepDeparted-time.Hour
+	}
+	out := func(r *directory.Record) int {
+		if r.In() {
+			return 0
+		}
+		return 1
+	}
+	switch order := cmp.Or(
+		cmp.Compare(have.Incarnation, then.Incarnation),
+		cmp.Compare(have.Instance, then.Instance),
+		cmp.Compare(out(have), out(then))); {
+	case order < 0:
+		return true
+	case order == 0:
+		return have.Events < then.Events
+	}
+	return false
+}
+
+// differ calls do with prefixes of few servers that hold all in which two
+// directories differ, but for the departed, until it returns false.
+func differ(a, b directory.Directory, under directory.Prefix, do func(directory.Prefix) bool) bool {
+	const few = 8
+	if a.DigestOf(under) == b.DigestOf(under) {
+		return true
+	}
+	if under.Depth == 16 || max(a.Count(under), b.Count(under)) <= few {
+		return do(under)
+	}
+	for i := range 16 {
+		if !differ(a, b, under.Child(i), do) {
+			return false
+		}
+	}
+	return true
+}
