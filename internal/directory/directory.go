@@ -207,24 +207,30 @@ func (d Directory) DigestOf(p Prefix) Digest { return d.sumUnder(p).digest }
 func (d Directory) Children(p Prefix) [16]Digest {
 	var list [16]Digest
 	if p.Depth < maxNibbles {
-		for i := range list {
-			list[i] = d.DigestOf(p.Child(i))
-		}
+		n, level := d.at(p)
+		n.spread(p, level, 0, &list)
 	}
 	return list
 }
 
+// at returns the node of the first ring that holds what begins with p: at the
+// level of p, with nothing beside it, or a leaf above.
+func (d Directory) at(p Prefix) (*node, int) {
+	n, level := d.rings[0], 0
+	for ; n != nil && n.kids != nil && level < p.level(); level++ {
+		n = n.kids[digit(p.Bits, level)]
+	}
+	return n, level
+}
+
 // sumUnder adds up the records of the first ring whose places begin with p.
 func (d Directory) sumUnder(p Prefix) sum {
-	lo, hi := p.bounds()
-	n, level, deep := d.rings[0], 0, int(min(p.Depth, maxNibbles))*levelsPerNibble
-	for ; n != nil && n.kids != nil && level < deep; level++ {
-		n = n.kids[digit(lo, level)]
-	}
-	if n == nil || level == deep {
+	n, level := d.at(p)
+	if n == nil || level == p.level() {
 		return n.total()
 	}
-	var s sum // a leaf that holds what lies beside p as well
+	var s sum
+	lo, hi := p.bounds()
 	for _, r := range n.records {
 		if at := Place(0, r.ID); lo <= at && at <= hi {
 			s = s.plus(sumOf(r))

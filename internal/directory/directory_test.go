@@ -75,6 +75,15 @@ func check(t *rapid.T, d directory.Directory, m model, id circuit.ServerID, p di
 	if d.Digest() != digest(in) || d.DigestOf(p) != digest(inUnder) {
 		t.Fatalf("the digests are %x and, of %v, %x; want %x and %x", d.Digest(), p, d.DigestOf(p), digest(in), digest(inUnder))
 	}
+	for i, got := range d.Children(p) {
+		want := d.DigestOf(p.Child(i))
+		if p.Depth >= 16 {
+			want = 0
+		}
+		if got != want {
+			t.Fatalf("child %d of %v has the digest %x, want %x", i, p, got, want)
+		}
+	}
 	if d.Get(id) != m[id] {
 		t.Fatalf("Get(%v) is %v, want %v", id, d.Get(id), m[id])
 	}

@@ -51,6 +51,9 @@ func (p Prefix) Child(i int) Prefix {
 	return Prefix{Bits: p.Bits&^(1<<(shift+4)-1) | uint64(i)<<shift, Depth: depth + 1}
 }
 
+// level returns at which level of a trie the nodes have p in common.
+func (p Prefix) level() int { return int(min(p.Depth, maxNibbles)) * levelsPerNibble }
+
 // bounds returns the first and the last place that begin with p.
 func (p Prefix) bounds() (lo, hi uint64) {
 	rest := ^uint64(0) >> (4 * min(p.Depth, maxNibbles))

@@ -145,6 +145,28 @@ func build(ring, level int, records []*Record) *node {
 	return n
 }
 
+// spread adds the digests of what begins with p to those of its sixteen
+// children. The node is at a level from that of p on, or a leaf above; the digits
+// since the level of p are given.
+func (n *node) spread(p Prefix, level, digits int, list *[16]Digest) {
+	switch {
+	case n == nil:
+	case level == p.level()+levelsPerNibble:
+		list[digits] ^= n.digest
+	case n.kids != nil:
+		for i, kid := range n.kids {
+			kid.spread(p, level+1, digits<<digitBits|i, list)
+		}
+	default:
+		lo, hi := p.bounds()
+		for _, r := range n.records {
+			if at := Place(0, r.ID); lo <= at && at <= hi {
+				list[at<<(digitBits*p.level())>>60] ^= sumOf(r).digest
+			}
+		}
+	}
+}
+
 // placed is a record and its place on a ring.
 type placed struct {
 	place  uint64

@@ -155,8 +155,8 @@ func TestFindsLinks(t *testing.T) {
 		"half a link": func(s *Sim, h, _ *Server) {
 			h.proc.ov = overlay.New(h.proc.clock(), overlay.Config{Self: h.proc.peer(), Rand: s.rng})
 		},
-		"no link": func(s *Sim, h, o *Server) { s.Crash(h); s.Crash(o); s.Start(h); s.Start(o) },
-		"dead link":   func(s *Sim, h, o *Server) { s.Vanish(o) },
+		"no link":   func(s *Sim, h, o *Server) { s.Crash(h); s.Crash(o); s.Start(h); s.Start(o) },
+		"dead link": func(s *Sim, h, o *Server) { s.Vanish(o) },
 		"spare links": func(s *Sim, h, o *Server) {
 			for i := range 3 {
 				s.Start(s.Add(), s.Servers()[i].Address)
