@@ -2,20 +2,13 @@ package mesh
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"sync"
-	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
 
-	"github.com/gocircuit/circuit"
 	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
-	"github.com/gocircuit/circuit/internal/credential"
 	"github.com/gocircuit/circuit/internal/overlay"
-	"github.com/gocircuit/circuit/internal/rpc"
 	"github.com/gocircuit/circuit/internal/transport"
 )
 
@@ -40,15 +33,22 @@ type message struct {
 // link is a Mesh.Link stream of which both hellos have been exchanged. Its
 // queue may be filled from any goroutine.
 type link struct {
-	number uint64             // both are set by the owner, before any event of the link
-	peer   overlay.Peer       // who is at the other end
-	end    context.CancelFunc // ends the stream, and so the reader and the writer
+	number  uint64             // set before any event of the link; guarded by Mesh.mu
+	peer    overlay.Peer       // who is at the other end
+	flow    *transport.Flow    // the datagrams beside it; nil: none
+	ctx     context.Context    // ends with the link
+	end     context.CancelFunc // ends it: the stream, and so the reader and the writer
+	wake    chan struct{}      // capacity 1: there is something to send, or finished was set
+	drained chan struct{}      // capacity 1: all that was queued has been sent
 
 	mu       sync.Mutex
 	queue    []message
 	bytes    int
-	finished bool          // nothing more is queued; the link ends after what is
-	wake     chan struct{} // capacity 1: the queue or finished changed
+	finished bool // nothing more is queued; the link ends after what is
+}
+
+func newLink(ctx context.Context, end context.CancelFunc, peer overlay.Peer, flow *transport.Flow) *link {
+	return &link{ctx: ctx, end: end, peer: peer, flow: flow, wake: make(chan struct{}, 1), drained: make(chan struct{}, 1)}
 }
 
 // stream is either end of a Mesh.Link stream.
@@ -57,17 +57,25 @@ type stream interface {
 	Recv() (*circuitv1.LinkFrame, error)
 }
 
-// enqueue queues a message to send, and reports whether there was room.
-func (l *link) enqueue(msg message) bool {
+// enqueue queues a message to send. It reports whether there was room, and
+// whether the message is the first in the queue: then signal is to follow, once
+// all that is to travel with it is queued, too.
+func (l *link) enqueue(msg message) (room, first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue) >= maxQueued || l.bytes+len(msg.data) > maxQueueBytes {
-		return false
+		return false, false
 	}
 	l.queue = append(l.queue, msg)
 	l.bytes += len(msg.data)
-	l.signal()
-	return true
+	return true, len(l.queue) == 1
+}
+
+// crowded reports whether the queue is half full.
+func (l *link) crowded() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue) >= maxQueued/2 || l.bytes >= maxQueueBytes/2
 }
 
 // finish closes the link after what is queued.
@@ -78,9 +86,13 @@ func (l *link) finish() {
 	l.signal()
 }
 
-func (l *link) signal() {
+// signal wakes the writer.
+func (l *link) signal() { notify(l.wake) }
+
+// notify puts a token into a channel of capacity 1 unless there is one.
+func notify(c chan struct{}) {
 	select {
-	case l.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -113,12 +125,13 @@ func (l *link) next() (frame *circuitv1.LinkFrame, last bool) {
 	l.queue = l.queue[n:]
 	if len(l.queue) == 0 {
 		l.queue = nil
+		notify(l.drained)
 	}
 	return frame, l.finished && frame == nil
 }
 
-// write sends what is queued until the link is finished or ctx ends.
-func (l *link) write(ctx context.Context, s stream) {
+// write sends what is queued until the link is finished or ends.
+func (l *link) write(s stream) {
 	for {
 		frame, last := l.next()
 		if last {
@@ -134,7 +147,7 @@ func (l *link) write(ctx context.Context, s stream) {
 		}
 		select {
 		case <-l.wake:
-		case <-ctx.Done():
+		case <-l.ctx.Done():
 			return
 		}
 	}
@@ -151,165 +164,29 @@ func (l *link) hangUp(s stream) {
 	time.AfterFunc(hangUpTimeout, l.end)
 }
 
-// read posts what the link receives until it ends.
+// carry tells of a link whose hellos are exchanged, and then carries it until it
+// ends. dial is 0 where the peer dialled.
+func (m *Mesh) carry(l *link, s stream, dial uint64) {
+	if !m.do(func() { m.linkUp(l, dial) }) {
+		return
+	}
+	var writer sync.WaitGroup
+	writer.Go(func() { l.write(s) })
+	m.read(l, s)
+	l.end()
+	writer.Wait()
+}
+
+// read takes in what the link receives until it ends.
 func (m *Mesh) read(l *link, s stream) {
 	for {
 		frame, err := s.Recv()
 		if err != nil {
-			m.post(func() { m.linkDown(l) })
+			m.do(func() { m.linkDown(l) })
 			return
 		}
-		if !m.post(func() { m.receive(l, frame) }) {
+		if !m.do(func() { m.receive(l, frame) }) {
 			return
 		}
 	}
-}
-
-// up reports a link whose hellos are exchanged, and then carries it until it
-// ends. dial is 0 where the peer dialled.
-func (m *Mesh) up(ctx context.Context, end context.CancelFunc, s stream, dial uint64, peer overlay.Peer) {
-	l := &link{end: end, wake: make(chan struct{}, 1)}
-	if !m.post(func() { m.linkUp(l, dial, peer) }) {
-		return
-	}
-	var writer sync.WaitGroup
-	writer.Go(func() { l.write(ctx, s) })
-	m.read(l, s)
-	end()
-	writer.Wait()
-}
-
-// dial makes one connection, as the overlay asked.
-func (m *Mesh) dial(want overlay.Connect) {
-	failed := func(why overlay.Failure) {
-		m.post(func() {
-			m.tellOverlay(overlay.ConnectFailed{Dial: want.Dial, Failure: why})
-			m.settle()
-		})
-	}
-	ctx, end := context.WithCancel(m.ctx)
-	defer end()
-	limit := time.AfterFunc(dialTimeout, end)
-	defer limit.Stop()
-	conn, err := m.cfg.Dial(ctx, want.Address, want.Want)
-	if err != nil {
-		failed(failureOf(err))
-		return
-	}
-	defer conn.Close()
-	s, err := circuitv1.NewMeshClient(conn).Link(ctx)
-	if err != nil {
-		failed(failureOf(err))
-		return
-	}
-	peer, err := m.greet(s, conn.Peer())
-	if err != nil {
-		failed(failureOf(err))
-		return
-	}
-	if !limit.Stop() {
-		failed(overlay.Unreachable)
-		return
-	}
-	m.up(ctx, end, s, want.Dial, peer)
-}
-
-// greet sends our hello and returns who is at the other end.
-func (m *Mesh) greet(s stream, proved credential.Peer) (overlay.Peer, error) {
-	if err := s.Send(&circuitv1.LinkFrame{Hello: m.cfg.Hello}); err != nil && !errors.Is(err, io.EOF) {
-		return overlay.Peer{}, err
-	}
-	first, err := s.Recv()
-	if err != nil {
-		return overlay.Peer{}, err
-	}
-	hello := first.GetHello()
-	if err := rpc.Compatible(m.cfg.Hello, hello); err != nil {
-		return overlay.Peer{}, err
-	}
-	if circuit.ServerID(hello.GetServer()) != proved.ID {
-		return overlay.Peer{}, circuit.Errorf(circuit.Denied, fmt.Sprintf("a server that is %v by its certificate says that it is another", proved.ID))
-	}
-	if _, err := circuit.ParseURL(hello.GetAddress()); err != nil {
-		return overlay.Peer{}, circuit.Errorf(circuit.Invalid, "a server advertises an address that is none")
-	}
-	return overlay.Peer{ID: proved.ID, Address: hello.GetAddress(), Instance: hello.GetInstance()}, nil
-}
-
-// Link implements circuitv1.MeshServer: a neighbour dialled.
-func (m *Mesh) Link(s grpc.BidiStreamingServer[circuitv1.LinkFrame, circuitv1.LinkFrame]) error {
-	proved, ok := transport.PeerFrom(s.Context())
-	if !ok || proved.Role != credential.Server {
-		return circuit.Errorf(circuit.Denied, "only servers link up with servers")
-	}
-	type greeting struct {
-		peer overlay.Peer
-		err  error
-	}
-	// A receive ends with the stream at the latest, and the stream ends when
-	// this method returns; so the goroutine is waited for by Close only.
-	greeted := make(chan greeting, 1)
-	ctx, end := context.WithCancel(s.Context())
-	defer end()
-	carried := make(chan struct{})
-	if !m.spawn(func() {
-		defer close(carried)
-		peer, err := m.greet(s, proved)
-		greeted <- greeting{peer, err}
-		if err == nil {
-			m.up(ctx, end, s, 0, peer)
-		}
-	}) {
-		return errStopping()
-	}
-	select {
-	case g := <-greeted:
-		if g.err != nil {
-			return g.err
-		}
-	case <-time.After(dialTimeout):
-		return circuit.Errorf(circuit.Timeout, "no hello")
-	case <-m.ctx.Done():
-		return errStopping()
-	}
-	select {
-	case <-ctx.Done():
-	case <-m.ctx.Done():
-	case <-carried:
-	}
-	return nil
-}
-
-// failureOf says in the overlay's terms why a dial failed.
-func failureOf(err error) overlay.Failure {
-	err = rpc.FromStatus("", "", err)
-	var wrong *credential.WrongServerError
-	switch {
-	case errors.As(err, &wrong):
-		return overlay.WrongServer
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return overlay.Refused
-	case errors.Is(err, circuit.Denied):
-		return overlay.WrongKey
-	case errors.Is(err, circuit.Unsupported):
-		return overlay.Unsupported
-	}
-	return overlay.Unreachable
-}
-
-// reason puts a failure in words.
-func reason(f overlay.Failure) string {
-	switch f {
-	case overlay.Refused:
-		return "nobody listens there"
-	case overlay.WrongServer:
-		return "another server than the expected one answers there"
-	case overlay.WrongKey:
-		return "it belongs to another circuit: its key differs"
-	case overlay.IDTaken:
-		return "the ID of this server is that of another one there"
-	case overlay.Unsupported:
-		return "it speaks no protocol version that this server speaks"
-	}
-	return "no answer"
 }

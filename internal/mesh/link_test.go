@@ -1,14 +1,22 @@
 package mesh
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
 
 	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
+	"github.com/gocircuit/circuit/internal/overlay"
 )
 
-func newTestLink() *link { return &link{wake: make(chan struct{}, 1), end: func() {}} }
+func newTestLink() *link { return newLink(context.Background(), func() {}, overlay.Peer{}, nil) }
+
+// enqueued queues a message, and reports whether there was room.
+func enqueued(l *link, msg message) bool {
+	room, _ := l.enqueue(msg)
+	return room
+}
 
 // order returns the messages of a frame in the order in which they are read.
 func order(f *circuitv1.LinkFrame) (texts []string) {
@@ -24,7 +32,7 @@ func TestFramesKeepTheOrder(t *testing.T) {
 	for i, overlay := range []bool{true, true, false, false, true, false, true, true} {
 		text := fmt.Sprint(i)
 		want = append(want, text)
-		if !l.enqueue(message{overlay: overlay, data: []byte(text)}) {
+		if !enqueued(l, message{overlay: overlay, data: []byte(text)}) {
 			t.Fatal("no room")
 		}
 	}
@@ -61,14 +69,14 @@ func TestFramesAreBounded(t *testing.T) {
 func TestQueueIsBounded(t *testing.T) {
 	for _, size := range []int{1, 64 << 10} {
 		l, n := newTestLink(), 0
-		for l.enqueue(message{data: make([]byte, size)}) {
+		for enqueued(l, message{data: make([]byte, size)}) {
 			n++
 		}
 		if n != maxQueued && n*size != maxQueueBytes {
 			t.Errorf("%d messages of %d bytes are queued", n, size)
 		}
 		l.next()
-		if !l.enqueue(message{data: make([]byte, size)}) {
+		if !enqueued(l, message{data: make([]byte, size)}) {
 			t.Errorf("there is no room after a frame of %d bytes was taken", size)
 		}
 	}

@@ -1,11 +1,29 @@
 // Package mesh drives the overlay and the membership of a server on real
-// connections and the real clock. It dials and accepts links, carries the two
-// machines' messages over them, and tells who is in the circuit.
+// connections, datagrams and the real clock. It dials and accepts links, carries
+// the two machines' messages over them, and tells who is in the circuit, and what
+// its servers broadcast.
 //
-// One goroutine owns the machines and does all they ask; everybody else posts
-// events to it. Each link has two more, one that reads and one that writes.
-// Package server starts a Mesh, registers it as the Mesh service, and closes
-// it. Its exported methods may be called from any goroutine.
+// # Order
+//
+// What a mesh tells, it tells one thing after the other, in an order that respects
+// causes: if a server broadcasts something, or tells of a server that joined or
+// left, then every server that is told this has been told before whatever the
+// first one had been told, or had broadcast, before that. What one server
+// broadcasts arrives in the order in which it was broadcast, each once, with
+// numbers that grow. Two broadcasts of which neither could know of the other may
+// arrive in different orders at different servers. Joined and left alternate
+// strictly for each server. Who joins later, or was cut off from the circuit for
+// more than 30 s, misses what was broadcast meanwhile.
+//
+// # Concurrency
+//
+// One lock guards the machines. Whoever brings an event, the reader of a link or
+// of the datagrams, a dial, the clock, a caller, steps the machines himself under
+// it and does what they ask: handing events over to an owner would wake an idle
+// server's threads twice as often. Each link has a goroutine that reads and one
+// that writes. Package server starts a Mesh, registers it as the Mesh service, and
+// closes it. Exported methods may be called from any goroutine; those that only
+// ask who is there wait for nobody.
 package mesh
 
 import (
@@ -13,6 +31,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -20,14 +39,17 @@ import (
 	"github.com/gocircuit/circuit"
 	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
 	"github.com/gocircuit/circuit/internal/credential"
+	"github.com/gocircuit/circuit/internal/directory"
 	"github.com/gocircuit/circuit/internal/membership"
 	"github.com/gocircuit/circuit/internal/overlay"
+	"github.com/gocircuit/circuit/internal/transport"
 )
 
 // Conn is an authenticated connection to a server.
 type Conn interface {
 	grpc.ClientConnInterface
 	Peer() credential.Peer
+	Binding() transport.Binding
 	Close() error
 }
 
@@ -44,13 +66,20 @@ type Config struct {
 	// Dial connects to the server at an address, within ctx; want is the server
 	// that must answer, 0 for any.
 	Dial func(ctx context.Context, addr string, want circuit.ServerID) (Conn, error)
+	// Datagrams is this server's socket; nil if it has none. It is closed after
+	// the Mesh.
+	Datagrams *transport.Datagrams
 	// Persist keeps an incarnation across restarts, before it is used.
 	Persist func(incarnation uint64) error
 	// SavePeers keeps servers of the circuit for Remembered.
 	SavePeers func([]overlay.Peer) error
 	// OnEvent is told, in order, who joined and who left. It must not block, nor
-	// call the Mesh.
+	// call what changes the Mesh.
 	OnEvent func(Event)
+	// OnBroadcast is told, in order with OnEvent, what other servers broadcast;
+	// nil if nobody wants to know. It must not block, nor call what changes the
+	// Mesh. Data is its own.
+	OnBroadcast func(origin circuit.ServerID, number uint64, data []byte)
 	// OnTaken is told that another server with this ID is in the circuit, at
 	// address: this one must stop. It must not block.
 	OnTaken func(address string)
@@ -65,12 +94,12 @@ type Event struct {
 	// Restarted tells of a server that left that a new process of it is here
 	// already: Joined is to follow, and connections from it may be the new ones.
 	Restarted bool
-	Member    circuit.Member
+	// Member is the server. Its Joined is zero if it left.
+	Member circuit.Member
 }
 
 // Limits.
 const (
-	inboxLength = 256             // events that wait; their senders then wait, too
 	dialTimeout = 5 * time.Second // for a connection and both hellos
 	saveEvery   = time.Second     // between writes of the remembered peers, at least
 )
@@ -78,27 +107,27 @@ const (
 // Mesh is a running driver. It implements circuitv1.MeshServer.
 type Mesh struct {
 	circuitv1.UnimplementedMeshServer
-	cfg Config
-	log *slog.Logger
-
-	inbox  chan func() // events, run by the owner of what is below "owned"
-	ctx    context.Context
+	cfg    Config
+	log    *slog.Logger
+	ctx    context.Context // ends when the mesh is closed
 	cancel context.CancelFunc
-	owner  sync.WaitGroup // the goroutine that owns the machines
-	others sync.WaitGroup // dials, links, the saver
+	others sync.WaitGroup // the clock, dials, links, the saver
 
-	mu      sync.RWMutex
-	closed  bool                                // no further goroutines
-	members map[circuit.ServerID]circuit.Member // this server included
+	view atomic.Pointer[directory.Directory] // the membership's, as last told
+	save chan struct{}                       // capacity 1: peers are to be saved
+	turn chan struct{}                       // held by the Broadcast that waits for room
 
-	save chan struct{} // capacity 1: peers are to be saved
+	timer *time.Timer // fires when a machine is due
 
-	// Owned by one goroutine.
+	mu         sync.Mutex // guards the rest
+	closed     bool       // no further events or goroutines
+	armed      time.Time  // when timer fires; zero: never
 	overlay    *overlay.Machine
 	membership *membership.Machine
 	pending    []any // outputs yet to be done, in order
 	links      map[uint64]*link
 	lastLink   uint64
+	fresh      []*link // with messages queued by the event under way
 	joins      map[*join]struct{}
 	departed   []chan struct{} // waiting for the circuit to know that we leave
 }
@@ -110,21 +139,21 @@ func Start(cfg Config) *Mesh {
 	ctx, cancel := context.WithCancel(context.Background())
 	now := time.Now()
 	m := &Mesh{
-		cfg: cfg, log: cfg.Log,
-		inbox: make(chan func(), inboxLength), ctx: ctx, cancel: cancel,
-		members: make(map[circuit.ServerID]circuit.Member), save: make(chan struct{}, 1),
+		cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel,
+		save: make(chan struct{}, 1), turn: make(chan struct{}, 1), timer: time.NewTimer(0), armed: now,
 		links: make(map[uint64]*link), joins: make(map[*join]struct{}),
 		overlay: overlay.New(now, overlay.Config{Self: cfg.Self, Remembered: cfg.Remembered, Rand: newRand()}),
 		membership: membership.New(now, membership.Config{
-			Self: membership.Record{
+			Self: directory.Record{
 				ID: cfg.Self.ID, Address: cfg.Self.Address, Instance: cfg.Self.Instance,
 				Incarnation: cfg.Incarnation, Version: cfg.Hello.GetSoftware(),
 			},
 			Rand: newRand(),
 		}),
 	}
-	m.members[cfg.Self.ID] = circuit.Member{ID: cfg.Self.ID, Address: cfg.Self.Address, Joined: now, Version: cfg.Hello.GetSoftware()}
-	m.owner.Go(m.run)
+	view := m.membership.Directory()
+	m.view.Store(&view)
+	m.others.Go(m.clock)
 	m.others.Go(m.keepPeers)
 	return m
 }
@@ -135,11 +164,38 @@ func newRand() *rand.Rand { return rand.New(rand.NewPCG(rand.Uint64(), rand.Uint
 // failure unless Leave came first.
 func (m *Mesh) Close() {
 	m.cancel()
-	m.owner.Wait()
 	m.mu.Lock()
 	m.closed = true
+	for _, l := range m.links {
+		l.close()
+	}
 	m.mu.Unlock()
 	m.others.Wait()
+}
+
+// do lets an event change the machines, and does all that follows from it. It
+// reports false, without having called event, if the mesh is closed.
+func (m *Mesh) do(event func()) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
+	event()
+	m.settle()
+	for _, l := range m.fresh {
+		l.signal()
+	}
+	clear(m.fresh)
+	m.fresh = m.fresh[:0]
+	if next := m.deadline(); !next.Equal(m.armed) {
+		if m.armed = next; next.IsZero() {
+			m.timer.Stop()
+		} else {
+			m.timer.Reset(time.Until(next))
+		}
+	}
+	return true
 }
 
 // spawn runs f in a goroutine that Close waits for, unless it is too late.
@@ -153,73 +209,33 @@ func (m *Mesh) spawn(f func()) bool {
 	return true
 }
 
-// post hands an event to the owner. It reports whether the mesh is still open.
-func (m *Mesh) post(event func()) bool {
-	select {
-	case m.inbox <- event:
-		return true
-	case <-m.ctx.Done():
-		return false
-	}
-}
-
-// ask runs f in the owner and waits until it is done.
-func (m *Mesh) ask(ctx context.Context, f func()) error {
-	done := make(chan struct{})
-	select {
-	case m.inbox <- func() { f(); close(done) }:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-m.ctx.Done():
-		return errStopping()
-	}
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-m.ctx.Done():
-		return errStopping()
-	}
-}
-
 func errStopping() error { return circuit.Errorf(circuit.Unreachable, "this server is stopping") }
 
-// run owns the machines until the mesh is closed.
-func (m *Mesh) run() {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+// clock gives the machines the time when it is due.
+func (m *Mesh) clock() {
+	defer m.timer.Stop()
 	for {
-		if next, ok := m.deadline(); ok {
-			timer.Reset(time.Until(next))
-		} else {
-			timer.Stop()
-		}
 		select {
-		case event := <-m.inbox:
-			event()
-		case <-timer.C:
-			m.tick()
+		case <-m.timer.C:
+			m.do(m.tick)
 		case <-m.ctx.Done():
-			for _, l := range m.links {
-				l.close()
-			}
 			return
 		}
 	}
 }
 
 // deadline returns the earlier of the two machines' deadlines.
-func (m *Mesh) deadline() (time.Time, bool) {
+func (m *Mesh) deadline() time.Time {
 	a, b := m.overlay.Deadline(), m.membership.Deadline()
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		a = b
 	}
-	return a, !a.IsZero()
+	return a
 }
 
 // tick gives each machine whose deadline has come the time.
 func (m *Mesh) tick() {
+	m.armed = time.Time{}
 	now := time.Now()
 	due := func(t time.Time) bool { return !t.IsZero() && !t.After(now) }
 	overlayDue, membershipDue := due(m.overlay.Deadline()), due(m.membership.Deadline())
@@ -229,49 +245,18 @@ func (m *Mesh) tick() {
 	if membershipDue {
 		m.tellMembership(membership.Tick{})
 	}
-	m.settle()
-}
-
-// Members returns the servers of the circuit, this one included, in order of
-// their IDs.
-func (m *Mesh) Members() []circuit.Member {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return sortedMembers(m.members)
-}
-
-// Member returns a server of the circuit. It does not block.
-func (m *Mesh) Member(id circuit.ServerID) (circuit.Member, bool) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	member, ok := m.members[id]
-	return member, ok
-}
-
-// Lookup returns what is known of a server that is, or was lately, in the
-// circuit: membership.Record's State tells which.
-func (m *Mesh) Lookup(ctx context.Context, id circuit.ServerID) (r membership.Record, ok bool, err error) {
-	err = m.ask(ctx, func() { r, ok = m.membership.Lookup(id) })
-	return r, ok, err
-}
-
-// Neighbours returns the servers that this one has a link with.
-func (m *Mesh) Neighbours(ctx context.Context) (ids []circuit.ServerID, err error) {
-	err = m.ask(ctx, func() { ids = m.overlay.Neighbours() })
-	return ids, err
 }
 
 // Leave tells the circuit that this server leaves, and returns once its
 // neighbours know, or when ctx ends. Close is to follow.
 func (m *Mesh) Leave(ctx context.Context) error {
 	known := make(chan struct{})
-	if err := m.ask(ctx, func() {
+	if !m.do(func() {
 		m.departed = append(m.departed, known)
 		m.tellOverlay(overlay.Leave{})
 		m.tellMembership(membership.Leave{})
-		m.settle()
-	}); err != nil {
-		return err
+	}) {
+		return errStopping()
 	}
 	select {
 	case <-known:

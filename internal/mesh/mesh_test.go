@@ -16,6 +16,7 @@ import (
 	"github.com/gocircuit/circuit"
 	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
 	"github.com/gocircuit/circuit/internal/credential"
+	"github.com/gocircuit/circuit/internal/directory"
 	"github.com/gocircuit/circuit/internal/overlay"
 	"github.com/gocircuit/circuit/internal/rpc"
 	"github.com/gocircuit/circuit/internal/transport"
@@ -29,6 +30,7 @@ type node struct {
 	addr     string
 	network  transport.Network
 	listener *transport.Listener
+	packets  *transport.Datagrams
 	dialer   *transport.Dialer
 	grpc     *grpc.Server
 	served   chan struct{} // closed once grpc serves no more
@@ -37,8 +39,17 @@ type node struct {
 	mu          sync.Mutex
 	incarnation uint64
 	saved       []overlay.Peer
+	saves       int
 	events      []Event
+	heard       []heard
 	refused     []string // addresses where nobody listened when they were dialled
+}
+
+// heard is a broadcast that a node received.
+type heard struct {
+	origin circuit.ServerID
+	number uint64
+	data   string
 }
 
 // spec says how a node of a test differs from the usual.
@@ -63,6 +74,9 @@ func startNode(t testing.TB, sp spec) *node {
 		t.Fatal(err)
 	}
 	n.addr = n.listener.Addr().String()
+	if n.packets, err = transport.ListenDatagrams(sp.network, n.addr); err != nil {
+		t.Logf("%v has no datagrams: %v", sp.id, err)
+	}
 	hello := rpc.NewHello("test")
 	hello.Server, hello.Address, hello.Instance = uint64(sp.id), n.addr, rand.Uint64()
 	if sp.hello != nil {
@@ -75,9 +89,11 @@ func startNode(t testing.TB, sp spec) *node {
 		Incarnation: sp.incarnation + 1,
 		Remembered:  sp.remembered,
 		Dial:        n.dial,
+		Datagrams:   n.packets,
 		Persist:     n.persist,
 		SavePeers:   n.savePeers,
 		OnEvent:     n.onEvent,
+		OnBroadcast: n.onBroadcast,
 		OnTaken:     func(address string) { n.taken <- address },
 		Log:         slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
@@ -123,13 +139,25 @@ func (n *node) savePeers(peers []overlay.Peer) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.saved = peers
+	n.saves++
 	return nil
+}
+
+func (n *node) onBroadcast(origin circuit.ServerID, number uint64, data []byte) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.heard = append(n.heard, heard{origin, number, string(data)})
 }
 
 func (n *node) onEvent(e Event) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.events = append(n.events, e)
+	if n.Mesh != nil { // asking is allowed here
+		if _, in := n.Member(e.Member.ID); e.Joined && !in {
+			n.t.Errorf("told that %v joined, which is not in the circuit", e.Member.ID)
+		}
+	}
 	if !e.Joined {
 		n.listener.Drop(e.Member.ID)
 	}
@@ -138,6 +166,7 @@ func (n *node) onEvent(e Event) {
 // stop ends the node without goodbye, unless it has ended.
 func (n *node) stop() {
 	n.Close()
+	n.packets.Close()
 	n.listener.Close()
 	n.grpc.Stop()
 	<-n.served
@@ -246,18 +275,11 @@ func await(t testing.TB, most time.Duration, nodes ...*node) time.Duration {
 // linked waits until every two of the nodes are neighbours.
 func linked(t testing.TB, most time.Duration, nodes ...*node) time.Duration {
 	t.Helper()
-	neighbours := func(n *node) []circuit.ServerID {
-		ids, err := n.Neighbours(t.Context())
-		if err != nil {
-			t.Error(err)
-		}
-		return ids
-	}
 	return eventually(t, most, func() bool {
-		return !slices.ContainsFunc(nodes, func(n *node) bool { return len(neighbours(n)) != len(nodes)-1 })
+		return !slices.ContainsFunc(nodes, func(n *node) bool { return len(n.Neighbours()) != len(nodes)-1 })
 	}, func() {
 		for _, n := range nodes {
-			t.Logf("%v has the neighbours %v", n.id, neighbours(n))
+			t.Logf("%v has the neighbours %v", n.id, n.Neighbours())
 		}
 	})
 }
@@ -326,8 +348,8 @@ func TestKillIsSeenAtOnce(t *testing.T) {
 			if s := n.story(4); s != "JF" {
 				t.Errorf("%v was told %q", n.id, s)
 			}
-			if r, ok, err := n.Lookup(t.Context(), 4); !ok || err != nil {
-				t.Errorf("%v knows %v, %v", r, ok, err)
+			if r, ok := n.Lookup(4); !ok || r.State != directory.Dead {
+				t.Errorf("%v knows %v, %v", n.id, r, ok)
 			}
 		}
 		c.nodes = rest

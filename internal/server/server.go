@@ -41,6 +41,7 @@ type Server struct {
 
 	state    *state
 	listener *transport.Listener
+	packets  *transport.Datagrams // nil: none
 	pool     *transport.Pool
 	tree     *anchor.Tree
 	procs    *proc.Service
@@ -123,7 +124,11 @@ func (s *Server) listen(cred *credential.Credential, inURL bool) error {
 	if err != nil {
 		return err
 	}
-	address, err := advertiseAddr(s.cfg, s.listener.Addr().String())
+	bound := s.listener.Addr().String()
+	if s.packets, err = transport.ListenDatagrams(s.cfg.Network, bound); err != nil {
+		s.log.Warn("no datagrams; signs of life between servers travel on their connections, which costs more", slog.Any("error", err))
+	}
+	address, err := advertiseAddr(s.cfg, bound)
 	if err != nil {
 		return err
 	}
@@ -177,6 +182,7 @@ func (s *Server) startMesh(cred *credential.Credential) error {
 		Dial: func(ctx context.Context, addr string, want circuit.ServerID) (mesh.Conn, error) {
 			return links.Dial(ctx, addr, want)
 		},
+		Datagrams: s.packets,
 		Persist:   s.state.saveIncarnation,
 		SavePeers: s.state.savePeers,
 		OnEvent:   s.onEvent,

@@ -17,8 +17,8 @@ import (
 	"github.com/gocircuit/circuit/internal/access"
 	"github.com/gocircuit/circuit/internal/anchor"
 	"github.com/gocircuit/circuit/internal/credential"
+	"github.com/gocircuit/circuit/internal/directory"
 	element "github.com/gocircuit/circuit/internal/element/server"
-	"github.com/gocircuit/circuit/internal/membership"
 	"github.com/gocircuit/circuit/internal/rpc"
 	"github.com/gocircuit/circuit/internal/transport"
 )
@@ -67,12 +67,9 @@ func (s *Server) newElement() *element.Service {
 }
 
 func (s *Server) stat() circuit.ServerStat {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	neighbours, _ := s.mesh.Neighbours(ctx) // fails only while the server stops
 	return circuit.ServerStat{
 		ID: s.url.ID, Address: s.url.Address(), PID: os.Getpid(), Version: s.cfg.Version, Started: s.started,
-		Servers: len(s.mesh.Members()), Neighbours: neighbours, Anchors: s.tree.Count(),
+		Servers: s.mesh.Directory().Len(), Neighbours: s.mesh.Neighbours(), Anchors: s.tree.Count(),
 		Procs: s.procs.Count(), Chans: s.chans.Count(), SpoolBytes: s.procs.SpoolBytes(), ChanBytes: s.chans.Bytes(),
 	}
 }
@@ -96,15 +93,13 @@ func (s *Server) peer(ctx context.Context, id circuit.ServerID) (grpc.ClientConn
 			return nil, err
 		}
 	}
-	r, known, err := s.mesh.Lookup(ctx, id)
+	r, known := s.mesh.Lookup(id)
 	switch {
-	case err != nil:
-		return nil, err
 	case !known:
 		return nil, circuit.Errorf(circuit.NotFound, fmt.Sprintf("there is no server %v in this circuit; circuit ls / lists those that are", id))
-	case r.State == membership.StateLeft:
+	case r.State == directory.Left:
 		return nil, circuit.Errorf(circuit.Unreachable, "the server left "+ago(r.Since))
-	case r.State == membership.StateDead:
+	case r.State == directory.Dead:
 		return nil, circuit.Errorf(circuit.Unreachable, "the server failed "+ago(r.Since))
 	}
 	return nil, circuit.Errorf(circuit.Unreachable, "the server has just joined; try again")

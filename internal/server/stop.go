@@ -80,6 +80,7 @@ func (s *Server) shutdown() {
 	cancelLeave()
 	s.procs.Shutdown(ctx, s.cfg.Grace)
 	s.mesh.Close()
+	s.packets.Close()
 	s.cancelCalls()
 	s.drain(ctx)
 	s.serving.Wait()
@@ -119,6 +120,7 @@ func (s *Server) abort() {
 	if s.pool != nil {
 		s.pool.Close()
 	}
+	s.packets.Close()
 	if s.listener != nil {
 		s.listener.Close()
 	}

@@ -2,61 +2,11 @@ package mesh
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"github.com/gocircuit/circuit"
-	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
-	"github.com/gocircuit/circuit/internal/membership"
 	"github.com/gocircuit/circuit/internal/overlay"
 )
-
-// The link events below run in the owner's goroutine.
-
-func (m *Mesh) linkUp(l *link, dial uint64, peer overlay.Peer) {
-	m.lastLink++
-	l.number, l.peer = m.lastLink, peer
-	m.links[l.number] = l
-	m.tellOverlay(overlay.LinkUp{Link: l.number, Dial: dial, Peer: peer})
-	m.settle()
-}
-
-func (m *Mesh) linkDown(l *link) {
-	if m.links[l.number] != l {
-		return // disconnected before
-	}
-	delete(m.links, l.number)
-	m.tellOverlay(overlay.LinkDown{Link: l.number})
-	m.settle()
-}
-
-func (m *Mesh) receive(l *link, frame *circuitv1.LinkFrame) {
-	for _, data := range frame.GetOverlay() {
-		if m.links[l.number] != l {
-			return
-		}
-		m.tellOverlay(overlay.Receive{Link: l.number, Data: data})
-		m.settle()
-	}
-	for _, data := range frame.GetMembership() {
-		if m.links[l.number] != l {
-			return
-		}
-		m.tellMembership(membership.Receive{Link: l.number, Data: data})
-		m.settle()
-	}
-}
-
-func (m *Mesh) send(number uint64, msg message) {
-	l := m.links[number]
-	if l == nil || l.enqueue(msg) {
-		return
-	}
-	m.log.Warn("a neighbour does not read; its link is closed", slog.Uint64("link", number))
-	delete(m.links, number)
-	l.close()
-	m.tellOverlay(overlay.LinkDown{Link: number})
-}
 
 // joinTime is how long a Join tries.
 const joinTime = 10 * time.Second
@@ -72,10 +22,7 @@ type join struct {
 // Seed lets this server join the circuit of the server at an address, and keep
 // trying for as long as that server is missing.
 func (m *Mesh) Seed(address string, id circuit.ServerID) {
-	m.post(func() {
-		m.tellOverlay(overlay.Seed{Address: address, ID: id, Keep: true})
-		m.settle()
-	})
+	m.do(func() { m.tellOverlay(overlay.Seed{Address: address, ID: id, Keep: true}) })
 }
 
 // Join merges this server's circuit with that of the server at an address, and
@@ -89,12 +36,11 @@ func (m *Mesh) Join(ctx context.Context, address string, id circuit.ServerID) er
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
 	j := &join{address: address, done: make(chan error, 1)}
-	if err := m.ask(ctx, func() {
+	if !m.do(func() {
 		m.joins[j] = struct{}{}
 		m.tellOverlay(overlay.Seed{Address: address, ID: id})
-		m.settle()
-	}); err != nil {
-		return err
+	}) {
+		return errStopping()
 	}
 	select {
 	case err := <-j.done:
@@ -104,16 +50,17 @@ func (m *Mesh) Join(ctx context.Context, address string, id circuit.ServerID) er
 	case <-ctx.Done():
 	}
 	last := overlay.Unreachable
-	_ = m.ask(context.WithoutCancel(ctx), func() { // fails only if the mesh closes, and then nothing is left to end
+	m.do(func() {
 		if _, on := m.joins[j]; on && j.last != 0 {
 			last = j.last
 		}
 		m.endJoin(j, nil)
 		m.tellOverlay(overlay.Unseed{Address: address})
-		m.settle()
 	})
 	return circuit.Errorf(circuit.Unreachable, "not joined in time: "+reason(last))
 }
+
+// The methods below are called with the lock held.
 
 func (m *Mesh) seedReached(out overlay.SeedReached) {
 	for j := range m.joins {
