@@ -71,14 +71,15 @@ func (m *Machine) receiveEvent(l *link, e *event) {
 	}
 }
 
-// deliver takes in what an event says.
+// deliver takes in what an event says. A server that has yet to join passes on
+// what is broadcast, but it is not meant for it.
 func (m *Machine) deliver(e *event) {
 	if e.record != nil {
 		m.learn(e.record, e)
 		return
 	}
 	m.keep(*e)
-	if e.data != nil {
+	if e.data != nil && m.born {
 		m.emit(Deliver{Origin: e.origin, Number: e.number, Data: append([]byte{}, e.data...)})
 	}
 }

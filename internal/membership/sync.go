@@ -103,7 +103,7 @@ func (m *Machine) pullOn(l *link) {
 		m.send(l, message{kind: kindAsk, prefixes: next, whole: p.whole})
 		p.todo = p.todo[:len(p.todo)-n]
 	case len(p.todo) > 0 || len(p.asked) > 0:
-	case p.recent && !p.whole && !p.past:
+	case p.recent && !p.past:
 		p.past = true
 		m.send(l, message{kind: kindAsk, past: true})
 	default:
