@@ -194,10 +194,7 @@ func TestMassKill(t *testing.T) {
 // TestGraph looks at the graph after growth from one seed, churn, and the loss of
 // nine servers of ten.
 func TestGraph(t *testing.T) {
-	n := 256
-	if testing.Short() {
-		n = 64
-	}
+	const n = 128
 	s := circle(t, Config{Seed: 21}, n)
 	goodGraph(t, s, "after growth")
 	for range 5 {

@@ -2,11 +2,9 @@ package sim
 
 import (
 	"cmp"
-	"time"
 
 	"github.com/gocircuit/circuit"
 	"github.com/gocircuit/circuit/internal/directory"
-	"github.com/gocircuit/circuit/internal/membership"
 )
 
 // Causal order: whoever takes in an event knows all that its origin knew when it
@@ -27,7 +25,10 @@ type told struct {
 	next  int
 }
 
-const maxTold = 1 << 14
+const (
+	maxTold = 1 << 14
+	allUpTo = 64 // in worlds of more servers, about this many are looked at
+)
 
 // add notes what a server knew when it originated its latest event.
 func (t *told) add(id circuit.ServerID, number uint64, dir directory.Directory) {
@@ -50,7 +51,7 @@ func (c *checker) learnt(p *process, before, now directory.Directory) {
 		// known.
 		c.told.add(self, is.Events, now)
 	}
-	if p.host.index%c.strict != 0 {
+	if p.host.index%(1+len(c.sim.servers)/allUpTo) != 0 {
 		return
 	}
 	differ(before, now, directory.Prefix{}, func(under directory.Prefix) bool {
@@ -92,8 +93,8 @@ func (c *checker) lacks(p *process, now, then directory.Directory) *directory.Re
 // behind reports whether what a server has of another falls behind what somebody
 // knew.
 func (c *checker) behind(p *process, have, then *directory.Record) bool {
-	if have == nil {
-		return then.In() || p.clock().Sub(then.Since) < membership.KeepDeparted-time.Hour
+	if have == nil { // whose life is over need not be known to those who never met it
+		return c.sim.runs(then)
 	}
 	out := func(r *directory.Record) int {
 		if r.In() {

@@ -151,13 +151,13 @@ func TestFindsSplit(t *testing.T) {
 // nowhere, or are wanted by nobody.
 func TestFindsLinks(t *testing.T) {
 	const n = 24
-	for what, plant := range map[string]func(s *Sim, h, o *Server){
-		"half a link": func(s *Sim, h, _ *Server) {
+	for what, plant := range map[string]func(s *Sim, h *Server){
+		"half a link": func(s *Sim, h *Server) {
 			h.proc.ov = overlay.New(h.proc.clock(), overlay.Config{Self: h.proc.peer(), Rand: s.rng})
 		},
-		"no link":   func(s *Sim, h, o *Server) { s.Crash(h); s.Crash(o); s.Start(h); s.Start(o) },
-		"dead link": func(s *Sim, h, o *Server) { s.Vanish(o) },
-		"spare links": func(s *Sim, h, o *Server) {
+		"no link":   func(s *Sim, _ *Server) { *s = *New(Config{Seed: 9}); s.Form(n) },
+		"dead link": func(s *Sim, h *Server) { s.Vanish(h) },
+		"spare links": func(s *Sim, _ *Server) {
 			for i := range 3 {
 				s.Start(s.Add(), s.Servers()[i].Address)
 			}
@@ -168,9 +168,7 @@ func TestFindsLinks(t *testing.T) {
 		if err := s.Meshed(); err != nil {
 			t.Fatal(err)
 		}
-		h := s.Servers()[n-1]
-		o := s.active(wanted(h.proc.mem.Directory(), h.ID)[2])
-		plant(s, h, o)
+		plant(s, s.Servers()[n-1])
 		if err := s.Meshed(); err == nil || !strings.Contains(err.Error(), what) {
 			t.Errorf("%q is not found: %v", what, err)
 		}
