@@ -85,7 +85,7 @@ func (m *Machine) connectFailed(in ConnectFailed) {
 // membership.
 func (m *Machine) unreached(p *peer, gone bool) {
 	m.stale = true
-	p.gone = gone && p.up == nil
+	p.gone = gone
 	if _, in := m.member(p.id); in {
 		m.emit(Unreached{ID: p.id, Gone: gone})
 	}

@@ -42,7 +42,7 @@ type peer struct {
 
 	wish   bool // this server wants a link
 	wished bool // it did before the choice under way
-	gone   bool // there is no link, and the last dial proved that its process is not there
+	gone   bool // the last dial proved that its process is not there
 
 	// Of the link in use:
 	mine   bool      // this server wants it, as far as the peer knows
@@ -364,12 +364,11 @@ func (m *Machine) linkDown(num uint64) {
 	}
 	l := m.links[i]
 	p := m.peer(l.peer.ID)
-	switch was := l.phase; was {
+	switch l.phase {
 	case up:
-		lost := p.mine || p.theirs
-		m.down(p, lost)
+		m.down(p, true)
 		m.remove(l)
-		if _, in := m.member(p.id); in && lost {
+		if _, in := m.member(p.id); in {
 			m.refresh(p)
 		}
 	case asking:

@@ -185,6 +185,18 @@ func TestSeedOnceIsForgotten(t *testing.T) {
 	r.want(r.wait(time.Hour), "")
 }
 
+// TestSeedIsFoundByOthers: a server that joined by another way and says that a
+// seed's address is its own need not be reached there.
+func TestSeedIsFoundByOthers(t *testing.T) {
+	r := newRig(t)
+	r.step(Seed{Address: "host60:1"})
+	r.step(ConnectFailed{Dial: 1, Failure: Unreachable})
+	r.want(r.admit(peerN(60, 7)), "Connect 2 host60:1, SeedReached host60:1 60")
+	r.step(ConnectFailed{Dial: 2, Failure: Unreachable})
+	r.dismiss(peerN(60, 7), false)
+	r.want(r.wait(time.Hour), "")
+}
+
 func TestSeedRetries(t *testing.T) {
 	r := newRig(t)
 	r.want(r.step(Seed{Address: "a:1"}), "Connect 1 a:1")
@@ -333,6 +345,30 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// TestRestartBeginsAnew: the wish for a server that did not answer for a long
+// time is a new one when it is back.
+func TestRestartBeginsAnew(t *testing.T) {
+	r := newRig(t)
+	r.admit(peerN(60, 1))
+	for range 20 {
+		r.step(ConnectFailed{Dial: r.lastDial, Failure: Unreachable})
+		r.wait(lateRetry)
+	}
+	r.step(ConnectFailed{Dial: r.lastDial, Failure: Unreachable})
+	r.want(r.admit(peerN(60, 2)), fmt.Sprintf("Connect %d host60:1", r.lastDial))
+}
+
+// TestSuccessorIsAGuest: a server that was replaced, and whose next life nobody
+// has heard of yet, has the time of a guest.
+func TestSuccessorIsAGuest(t *testing.T) {
+	old, next := peerN(40, 1), peerN(40, 2)
+	r := newRig(t)
+	r.admit(old)
+	r.incoming(next, 1)
+	r.want(r.dismiss(old, true), "")
+	r.want(r.wait(guestTime), "1:bye, Down 1 lost=false, Disconnect 1")
+}
+
 // TestClone is about a server whose ID is that of a member, at another address.
 func TestClone(t *testing.T) {
 	old := peerN(40, 1)
@@ -356,6 +392,19 @@ func TestClone(t *testing.T) {
 		r := begin(t)
 		r.step(LinkDown{Link: 1})
 		r.want(r.step(ConnectFailed{Dial: 1, Failure: Refused}), "Unreached 40 gone=true, 2:accept, Replaced 40/1, Up 2")
+	})
+	t.Run("the first has no link, and is dialled", func(t *testing.T) {
+		r := newRig(t)
+		r.admit(old)
+		r.want(r.incoming(clone, 1), "Connect 1 host40:1")
+		r.want(r.dialled(1, old), "1:refuse taken host40:1, Disconnect 1, 2:open")
+	})
+	t.Run("somebody else answers there", func(t *testing.T) {
+		r := newRig(t)
+		r.admit(old)
+		r.incoming(clone, 1)
+		r.want(r.dialled(1, Peer{ID: 40, Address: old.Address, Instance: 3}), "Disconnect 2")
+		r.want(r.wait(100*time.Millisecond), "")
 	})
 	t.Run("one at a time", func(t *testing.T) {
 		r := begin(t)
@@ -397,6 +446,69 @@ func TestMuteLinkIsClosed(t *testing.T) {
 	r.admit(peerN(60, 1))
 	r.dialled(1, peerN(60, 1))
 	r.want(r.wait(openTime), "Disconnect 1, Unreached 60 gone=false, Connect 2 host60:1")
+}
+
+// TestRememberedAreTriedAtOnce: a server that is back after a restart finds its
+// circuit within moments, even if some that it remembers are gone.
+func TestRememberedAreTriedAtOnce(t *testing.T) {
+	var lost []Peer
+	for i := range 200 {
+		lost = append(lost, peerN(circuit.ServerID(100+i), 0))
+	}
+	r := newRig(t, lost...)
+	r.wait(0)
+	if len(r.dials) != 1 {
+		t.Errorf("%d dials at once", len(r.dials))
+	}
+	r.wait(time.Second)
+	if len(r.dials) != maxLostDials {
+		t.Errorf("%d dials in a second", len(r.dials))
+	}
+	for range 3 { // nobody listens yet
+		for dial := range r.dials {
+			r.step(ConnectFailed{Dial: dial, Failure: Refused})
+		}
+		r.wait(time.Second)
+		if n := len(r.dials); n < 2 || n > 7 {
+			t.Errorf("%d dials in a second later on", n)
+		}
+	}
+	// With a link it waits for what comes of that.
+	r.incoming(peerN(99, 1), 1)
+	dials := r.lastDial
+	r.wait(3 * time.Second)
+	if n := r.lastDial - dials; n > 6 {
+		t.Errorf("%d dials in 3 s, with a link", n)
+	}
+}
+
+// TestLostPaceFollowsTheView: after a partition a server tries the others as
+// often as suits its own part, not the circuit that was.
+func TestLostPaceFollowsTheView(t *testing.T) {
+	r := ringRig(t, 1000)
+	r.wait(0)
+	r.answer()
+	for _, p := range r.after(0)[5:] {
+		r.dismiss(p, true)
+	}
+	dials := r.lastDial
+	r.wait(time.Minute)
+	if n := r.lastDial - dials; n < 6 || n > 20 {
+		t.Errorf("%d dials in a minute, by one of 6", n)
+	}
+}
+
+// TestTooManyLinks: a server that can have no more does not try again and again.
+func TestTooManyLinks(t *testing.T) {
+	r := newRig(t)
+	for i := range uint64(MaxLinks) {
+		r.step(LinkUp{Link: 10 + i, Peer: peerN(circuit.ServerID(1000+i), 1)})
+	}
+	r.link = 10 + MaxLinks
+	r.want(r.admit(peerN(60, 1)), "Connect 1 host60:1")
+	r.want(r.dialled(1, peerN(60, 1)), fmt.Sprintf("Disconnect %d", 11+MaxLinks))
+	r.want(r.wait(firstRetry/2-time.Millisecond), "")
+	r.want(r.wait(firstRetry/2+time.Millisecond), "Connect 2 host60:1")
 }
 
 func TestLostAreTried(t *testing.T) {

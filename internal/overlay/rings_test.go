@@ -197,45 +197,71 @@ func TestDialsAreBounded(t *testing.T) {
 	}
 }
 
-// release is a rig whose neighbour p became superfluous, for another server is
-// its neighbour now; that one's link may still be missing.
-func release(t *testing.T) (r *rig, p Peer) {
+// release is a rig whose neighbour p became superfluous, for n newcomers stand
+// between the two on the only ring on which it was one. The nearest is next.
+// They are being dialled.
+func release(t *testing.T, n int) (r *rig, p, next Peer) {
 	r = ringRig(t, 100)
 	r.wait(0)
 	r.answer()
-	for id := circuit.ServerID(1 << 63); ; id++ {
-		before := ringNeighbours(r.dir, me)
-		after := ringNeighbours(r.dir.With(&directory.Record{ID: id, State: directory.Alive}), me)
-		for _, old := range before {
-			if !slices.Contains(after, old) {
+	id := circuit.ServerID(1 << 63)
+	for ring := range directory.Rings {
+		p = r.after(ring)[0]
+		if r.wants(p, ring) {
+			continue
+		}
+		for ; n > 0; id++ {
+			if directory.Place(ring, id)-directory.Place(ring, me) < directory.Place(ring, p.ID)-directory.Place(ring, me) {
 				r.admit(peerN(id, 1))
-				r.wait(settleMax)
-				return r, peerN(old, 1)
+				n--
 			}
 		}
+		r.wait(settleMax)
+		return r, p, r.after(ring)[0]
 	}
+	t.Fatal("all are neighbours on several rings")
+	return r, p, next
+}
+
+// wants reports whether p is a neighbour on other rings than one, or before this
+// server on that.
+func (r *rig) wants(p Peer, but int) bool {
+	for ring := range directory.Rings {
+		if peersOf(r.dir.Before(ring, me))[0] == p || ring != but && r.after(ring)[0] == p {
+			return true
+		}
+	}
+	return false
 }
 
 // TestSuperfluousLinkEnds tells rule O13's story.
 func TestSuperfluousLinkEnds(t *testing.T) {
 	withdrawn := func(t *testing.T) (*rig, Peer, uint64) {
-		r, p := release(t)
+		r, p, next := release(t, 1)
 		link := r.linkTo(p)
-		if said := r.wait(10 * time.Millisecond); strings.Contains(said, "want") {
-			t.Fatalf("a wish is withdrawn while a neighbour is missing: %s", said)
-		}
 		r.answer()
 		r.want(r.wait(linger-time.Millisecond), "")
 		r.want(r.wait(time.Millisecond), fmt.Sprintf("%d:want false", link))
-		return r, p, link
+		return r, next, link
 	}
+	t.Run("not while a neighbour is missing", func(t *testing.T) {
+		r, p, _ := release(t, 3)
+		if said := r.wait(2*patience - settleMax - time.Millisecond); strings.Contains(said, "want") {
+			t.Errorf("the wish is withdrawn: %s", said)
+		}
+		// The search has come as far as p itself, so that nothing is missing.
+		r.wait(patience)
+		if k := r.known(p.ID); !k.wish || !k.mine {
+			t.Error("it is not wanted in place of those that do not answer")
+		}
+	})
 	t.Run("neither wants it", func(t *testing.T) {
 		r, _, link := withdrawn(t)
 		r.want(r.step(Receive{Link: link, Data: message{kind: kindWant}.encode()}), fmt.Sprintf("%d:bye, Down %d lost=false, Disconnect %d", link, link, link))
 		r.want(r.wait(time.Hour), "")
 	})
 	t.Run("the peer withdraws first", func(t *testing.T) {
-		r, p := release(t)
+		r, p, _ := release(t, 1)
 		link := r.linkTo(p)
 		r.want(r.step(Receive{Link: link, Data: message{kind: kindWant}.encode()}), "")
 		r.answer()
@@ -247,7 +273,7 @@ func TestSuperfluousLinkEnds(t *testing.T) {
 		r.want(r.wait(time.Hour), "")
 	})
 	t.Run("the peer ends it, and it is wanted again", func(t *testing.T) {
-		r, _ := release(t)
+		r, _, _ := release(t, 1)
 		r.answer()
 		link := r.linkTo(peerN(ringNeighbours(r.dir, me)[0], 1))
 		r.want(r.step(Receive{Link: link, Data: message{kind: kindBye}.encode()}), fmt.Sprintf("Down %d lost=false, Disconnect %d", link, link))
@@ -261,18 +287,12 @@ func TestSuperfluousLinkEnds(t *testing.T) {
 		r.want(r.wait(time.Hour), "")
 	})
 	t.Run("it is wanted again", func(t *testing.T) {
-		r, p, link := withdrawn(t)
-		for _, id := range ringNeighbours(r.dir, me) { // until it is the nearest again
-			if !slices.Contains(ringNeighbours(r.dir, me), p.ID) {
-				if said := r.dismiss(peerN(id, 1), true); strings.Contains(said, fmt.Sprintf("%d:want true", link)) {
-					return
-				}
-			}
-		}
-		t.Error("the peer is not told")
+		r, next, link := withdrawn(t)
+		other := r.linkTo(next)
+		r.want(r.dismiss(next, true), fmt.Sprintf("Down %d lost=false, Disconnect %d, %d:want true", other, other, link))
 	})
 	t.Run("it breaks, wanted or not", func(t *testing.T) {
-		r, p := release(t)
+		r, p, _ := release(t, 1)
 		r.answer()
 		link := r.linkTo(p)
 		said := r.step(LinkDown{Link: link})
@@ -280,6 +300,32 @@ func TestSuperfluousLinkEnds(t *testing.T) {
 		r.want(r.step(ConnectFailed{Dial: r.lastDial, Failure: Unreachable}), fmt.Sprintf("Unreached %d gone=false", p.ID))
 		r.want(r.wait(time.Hour), "")
 	})
+	t.Run("it breaks at this end only", func(t *testing.T) {
+		r, p, _ := release(t, 1)
+		r.answer()
+		r.step(LinkDown{Link: r.linkTo(p)})
+		r.dialled(r.lastDial, p)
+		r.want(r.receive(message{kind: kindRefuse, code: codeDuplicate, epoch: 99}), fmt.Sprintf("Disconnect %d", r.link))
+		r.want(r.wait(firstRetry/2), fmt.Sprintf("Connect %d %s", r.lastDial, p.Address))
+	})
+}
+
+// TestRingsMoveOnDuringDial: a connection to one that is no neighbour any more
+// is closed before it is a link.
+func TestRingsMoveOnDuringDial(t *testing.T) {
+	r := ringRig(t, 100)
+	r.wait(0)
+	p := r.after(0)[0]
+	for id := circuit.ServerID(1 << 63); slices.Contains(ringNeighbours(r.dir, me), p.ID); id++ {
+		r.admit(peerN(id, 1))
+	}
+	for dial, d := range r.dials {
+		if d.member == p.ID {
+			r.want(r.dialled(dial, p), "Disconnect 1")
+			return
+		}
+	}
+	t.Error("it is not being dialled")
 }
 
 // TestSilentLinkCountsForNothing: a link that membership cannot hear is neither

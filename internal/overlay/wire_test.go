@@ -14,6 +14,9 @@ func TestWire(t *testing.T) {
 		{kind: kindOpen, epoch: 1 << 60},
 		{kind: kindAccept},
 		{kind: kindRefuse, code: codeTaken, epoch: 3, address: "10.0.0.1:11022"},
+		{kind: kindWant},
+		{kind: kindWant, want: true},
+		{kind: kindBye},
 		{kind: 77, code: 88},
 	} {
 		got, err := decode(msg.encode())
@@ -56,6 +59,8 @@ func FuzzDecode(f *testing.F) {
 // FuzzReceive feeds a machine with what may come over links.
 func FuzzReceive(f *testing.F) {
 	f.Add([]byte{0x08, 0x01}, []byte{0x08, 0x02}, uint8(3))
+	f.Add(message{kind: kindOpen, epoch: 1}.encode(), message{kind: kindWant}.encode(), uint8(3))
+	f.Add(message{kind: kindOpen, epoch: 1}.encode(), message{kind: kindBye}.encode(), uint8(3))
 	f.Fuzz(func(t *testing.T, a, b []byte, n uint8) {
 		now := time.Unix(1000, 0)
 		m := New(now, Config{Self: peerN(me, 1), Rand: rand.New(rand.NewPCG(1, 2))})
