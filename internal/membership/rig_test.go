@@ -219,7 +219,7 @@ func briefSignal(s signal, mark string) string {
 func briefMessage(msg message) string {
 	var list []string
 	for _, p := range msg.prefixes {
-		list = append(list, strings.TrimRight(fmt.Sprintf("%x", p.Bits)[:p.Depth], "")+"*")
+		list = append(list, fmt.Sprintf("%016x", p.Bits)[:p.Depth]+"*")
 	}
 	for i := range msg.records {
 		list = append(list, briefEntry(&msg.records[i]))
@@ -262,3 +262,5 @@ func briefMessage(msg message) string {
 	}
 	return "?"
 }
+
+type prefix = directory.Prefix

@@ -33,6 +33,7 @@ func (m *Machine) learnSelf(r *directory.Record) {
 func (m *Machine) refuteLater(r *directory.Record) {
 	if m.claim == nil || compare(r, m.claim) > 0 {
 		claim := *r
+		claim.Since = m.now
 		m.claim = &claim
 	}
 	if !m.refuteAt.IsZero() {

@@ -1,0 +1,245 @@
+package membership
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gocircuit/circuit"
+)
+
+// silence lets a check of a server come to its end.
+func (r *rig) silence(id circuit.ServerID) {
+	r.t.Helper()
+	w := r.watches[id]
+	r.check(w)
+	r.Step(r.at, Tick{})
+	r.wait(time.Duration(probeTimes+w.lossy) * probeEvery)
+	if r.watches[id].verdict != silent {
+		r.t.Fatalf("%d is not silent", id)
+	}
+}
+
+// TestCrash: a link breaks, and nobody listens any more. That needs no patience,
+// but two who say so.
+func TestCrash(t *testing.T) {
+	r := circle(t, 60, 70, 80)
+	r.want(r.Step(r.at, LinkDown{Link: 60, Lost: true}), "")
+	r.want(r.Step(r.at, Unreached{ID: 60, Gone: true}), "")
+	r.want(r.wait(accuseGoneWithin), "70 80:event(60@1 suspect, gone)")
+	r.want(r.wait(refuteTime/2), "") // not by itself
+	r.want(r.hears(80, 80, with(rec(60), 1, suspect), true), "70:event(60@1 suspect, gone), Left 60@1 dead, 70 80:event(60@1 dead, gone)")
+
+	// The other way round.
+	r = circle(t, 60, 70, 80)
+	r.want(r.hears(70, 70, with(rec(60), 1, suspect), true), "60 80:event(60@1 suspect, gone), 60:~probe, 60:probe")
+	r.want(r.Step(r.at, LinkDown{Link: 60, Lost: true}), "")
+	r.want(r.Step(r.at, Unreached{ID: 60, Gone: true}), "")
+	r.want(r.wait(condemnGoneWithin), "Left 60@1 dead, 70 80:event(60@1 dead, gone)")
+
+	// One who has proof, and one who has not: that takes patience.
+	r = circle(t, 60, 70, 80)
+	r.hears(70, 70, with(rec(60), 1, suspect), false)
+	r.Step(r.at, LinkDown{Link: 60, Lost: true})
+	r.Step(r.at, Unreached{ID: 60, Gone: true})
+	r.want(r.wait(refuteTime-time.Millisecond), "")
+	r.want(r.wait(condemnWithin+time.Millisecond), "Left 60@1 dead, 70 80:event(60@1 dead, gone)")
+
+	// One who is refused, but has a link that works, has been lied to.
+	r = circle(t, 60, 70)
+	r.want(r.Step(r.at, Unreached{ID: 60, Gone: true}), "")
+	r.want(r.wait(time.Second), "")
+}
+
+// TestUnreached: to whom there is no link, and cannot be, that one is silent.
+func TestUnreached(t *testing.T) {
+	r := circle(t, 70, 80)
+	r.tell(70, rec(60))
+	r.want(r.Step(r.at, Unreached{ID: 60}), "")
+	r.want(r.wait(accuseWithin), "70 80:event(60@1 suspect)")
+	r.want(r.hears(70, 60, with(rec(60), 2, alive), false), "80:event(60@2 alive)")
+	r.want(r.Step(r.at, Unreached{ID: 60}), "")
+	r.want(r.wait(peaceFirst-time.Second), "")
+	r = circle(t, 70, 80)
+	r.tell(70, rec(60))
+	r.Step(r.at, Unreached{ID: 60, Gone: true})
+	r.want(r.wait(accuseGoneWithin), "70 80:event(60@1 suspect, gone)")
+}
+
+// TestTwo: with two servers, the one that is left decides.
+func TestTwo(t *testing.T) {
+	r := circle(t, 60)
+	r.Step(r.at, LinkDown{Link: 60, Lost: true})
+	r.Step(r.at, Unreached{ID: 60, Gone: true})
+	r.want(r.wait(accuseGoneWithin+condemnGoneWithin), "Left 60@1 dead")
+
+	r = circle(t, 60)
+	r.silence(60)
+	r.want(r.wait(accuseWithin), "60:event(60@1 suspect)")
+	r.want(r.wait(refuteTime+condemnWithin), "Left 60@1 dead, 60:event(60@1 dead)")
+	r.want(r.wait(time.Minute), "")
+}
+
+// TestThree: of three servers two are gone; the one that is left decides once
+// it has accused both.
+func TestThree(t *testing.T) {
+	r := circle(t, 60, 70)
+	for _, id := range []circuit.ServerID{60, 70} {
+		r.Step(r.at, LinkDown{Link: uint64(id), Lost: true})
+	}
+	r.Step(r.at, Unreached{ID: 60, Gone: true})
+	r.want(r.wait(time.Second), "")
+	if r.members() != 3 {
+		t.Fatalf("%d of 3 are left", r.members())
+	}
+	r.Step(r.at, Unreached{ID: 70, Gone: true})
+	r.wait(accuseGoneWithin + condemnGoneWithin)
+	if r.members() != 1 {
+		t.Errorf("%d of 3 are left", r.members())
+	}
+}
+
+// TestRefuted: a server that has refuted is left in peace by whoever accused it,
+// longer each time, unless its link breaks, and unless nobody else could tell.
+func TestRefuted(t *testing.T) {
+	r := circle(t, 60, 70)
+	accused := func() time.Time { // once nobody hears 60 any more
+		r.silence(60)
+		for r.watches[60].suspected.IsZero() {
+			r.pulse(70, time.Minute)
+			r.wait(20 * time.Millisecond)
+		}
+		return r.at
+	}
+	accused()
+	for n, peace := range []time.Duration{peaceFirst, 2 * peaceFirst, 4 * peaceFirst, peaceMost, peaceMost} {
+		r.says(60, with(rec(60), uint64(n)+2, alive))
+		began := r.at
+		if got := accused().Sub(began); got < peace || got > peace+time.Second {
+			t.Errorf("after %d refutations it was left in peace for %v, want %v", n+1, got, peace)
+		}
+	}
+	r.says(60, with(rec(60), 9, alive))
+	for range 2*peaceMost/time.Second + 1 { // all is well for long enough
+		r.pulse(60, time.Minute)
+		r.pulse(70, time.Minute)
+		r.wait(time.Second)
+	}
+	accused()
+	r.says(60, with(rec(60), 10, alive))
+	if got := r.watches[60].peace.Sub(r.at); got != peaceFirst {
+		t.Errorf("it is left in peace for %v", got)
+	}
+
+	r = circle(t, 60, 70)
+	r.silence(60)
+	r.wait(accuseWithin)
+	r.says(60, with(rec(60), 2, alive))
+	r.Step(r.at, LinkDown{Link: 60, Lost: true})
+	r.pulse(70, time.Minute)
+	r.want(r.wait(lostTime+accuseWithin), "70:~probe, 70:probe, 70:event(60@2 suspect)")
+
+	r = circle(t, 60)
+	r.silence(60)
+	r.wait(accuseWithin)
+	r.says(60, with(rec(60), 2, alive))
+	r.silence(60)
+	r.want(r.wait(accuseWithin), "60:event(60@2 suspect)")
+}
+
+// TestAccusedOnce: an observer that agrees with an accusation does not repeat
+// it; but two that accused at the same time may both condemn.
+func TestAccusedOnce(t *testing.T) {
+	r := circle(t, 60, 70, 80)
+	r.silence(60)
+	r.hears(70, 70, with(rec(60), 1, suspect), false)
+	for _, id := range []circuit.ServerID{70, 80} {
+		r.pulse(id, time.Minute)
+	}
+	r.want(r.wait(accuseWithin), "")
+	r = circle(t, 60, 70, 80)
+	r.silence(60)
+	for _, id := range []circuit.ServerID{70, 80} {
+		r.pulse(id, time.Minute)
+	}
+	r.want(r.wait(accuseWithin), "60 70 80:event(60@1 suspect)")
+	r.want(r.hears(70, 70, with(rec(60), 1, suspect), false), "60 80:event(60@1 suspect)")
+	r.want(r.wait(refuteTime+condemnWithin), "Left 60@1 dead, 60 70 80:event(60@1 dead)")
+}
+
+// TestSelfDoubt: who hears nobody waits longer before it says that all others
+// are dead; so does who hears badly.
+func TestSelfDoubt(t *testing.T) {
+	r := circle(t, 60, 70, 80)
+	for _, id := range []circuit.ServerID{60, 70, 80} {
+		r.pulse(id, 0)
+	}
+	r.wait(pulseGrace + probeTimes*probeEvery + accuseWithin + refuteTime + condemnWithin + 100*time.Millisecond)
+	if r.members() != 4 {
+		t.Fatalf("%d of 4 are left", r.members())
+	}
+	r.wait(doubtTime)
+	if r.members() != 1 {
+		t.Fatalf("%d of 4 are left", r.members())
+	}
+	r = circle(t, 60)
+	r.watches[60].lossy = 1
+	r.silence(60)
+	r.wait(accuseWithin + refuteTime + condemnWithin)
+	if r.members() != 2 {
+		t.Error("it trusts a link that loses much")
+	}
+	r.wait(doubtTime)
+	if r.members() != 1 {
+		t.Error("it waits for ever")
+	}
+}
+
+// TestLate: a server that was frozen accuses nobody for a while.
+func TestLate(t *testing.T) {
+	r := circle(t, 60, 70)
+	r.at = r.at.Add(2 * time.Minute)
+	r.want(r.Step(r.at, Tick{}), "")
+	r.want(r.wait(lateTime-time.Millisecond), "")
+	r.want(r.wait(2*time.Millisecond), "60 70:~probe, 60 70:probe")
+	// What it thought before counts no more.
+	r = circle(t, 60, 70)
+	r.silence(60)
+	r.wait(accuseWithin)
+	r.at = r.at.Add(2 * time.Minute)
+	r.want(r.Step(r.at, Tick{}), "")
+	if w := r.watches[60]; w.verdict != none || r.members() != 3 {
+		t.Error("it still suspects")
+	}
+	// A check that was asked for comes to nothing, but for proof.
+	r = circle(t, 60, 70)
+	r.at = r.at.Add(2 * time.Minute)
+	r.Step(r.at, Tick{})
+	r.hears(70, 70, with(rec(60), 1, suspect), true)
+	r.wait(2 * time.Second)
+	if r.watches[60].verdict != none {
+		t.Error("it accuses")
+	}
+	r.Step(r.at, LinkDown{Link: 60, Lost: true})
+	r.Step(r.at, Unreached{ID: 60, Gone: true})
+	r.want(r.wait(condemnGoneWithin), "Left 60@1 dead, 70:event(60@1 dead, gone)")
+	// Nor do links that broke while it was frozen say anything before.
+	r = circle(t, 60, 70)
+	r.at = r.at.Add(2 * time.Minute)
+	r.want(r.Step(r.at, LinkDown{Link: 60, Lost: true}), "")
+	r.pulse(70, time.Minute)
+	r.want(r.wait(lateTime-time.Millisecond), "")
+}
+
+// TestThaw: a server that was frozen hears what was said of it, and refutes.
+func TestThaw(t *testing.T) {
+	r := circle(t, 60, 70)
+	r.at = r.at.Add(20 * time.Second)
+	r.number[60]++
+	said := with(rec(me), 1, suspect)
+	r.want(r.receive(60, message{kind: kindEvent, event: &event{origin: 60, number: r.number[60], record: &said}}),
+		"70:event(50@1 suspect), Persist 2, 60 70:event(50@2 alive)")
+	if len(r.deaths) != 1 {
+		t.Errorf("%d deaths are counted", len(r.deaths))
+	}
+	r.want(r.says(70, with(rec(me), 1, dead)), "60:event(50@1 dead)")
+}
