@@ -19,7 +19,10 @@ const maxURLFile = 64 << 10
 
 // dial connects to the circuit as the flags and the environment say.
 func (a *app) dial(ctx context.Context) (*client.Client, error) {
-	opts := []client.Option{client.WithEnv(a.env.Getenv)}
+	opts := []client.Option{
+		client.WithEnv(a.env.Getenv),
+		client.WithNotice(func(text string) { fmt.Fprintf(a.stderr, "circuit: %s\n", text) }),
+	}
 	if _, err := client.ParseKey(a.flags.key); err == nil {
 		return nil, errKeyGiven("--key")
 	}
