@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gocircuit/circuit/internal/credential"
+	"google.golang.org/grpc/mem"
 )
 
 const (
@@ -39,6 +40,47 @@ func (b *buffers) getWrite() *[writeSize]byte {
 		return p
 	}
 	return new([writeSize]byte)
+}
+
+// frameSizes are those of the buffers that framePool keeps: gRPC reads every
+// frame of data into one, and a frame has no more than the largest.
+const (
+	smallFrame = 4 << 10
+	fullFrame  = 16 << 10
+)
+
+// framePool is gRPC's pool of buffers for what comes in. Unlike gRPC's own it
+// does not clear a buffer that is about to be overwritten.
+type framePool struct{ small, full sync.Pool } // of *[]byte
+
+// Get implements mem.BufferPool.
+func (p *framePool) Get(n int) *[]byte {
+	pool, size := &p.full, fullFrame
+	switch {
+	case n > fullFrame:
+		return mem.DefaultBufferPool().Get(n)
+	case n <= smallFrame:
+		pool, size = &p.small, smallFrame
+	}
+	b, ok := pool.Get().(*[]byte)
+	if !ok {
+		b = new([]byte)
+		*b = make([]byte, size)
+	}
+	*b = (*b)[:n]
+	return b
+}
+
+// Put implements mem.BufferPool.
+func (p *framePool) Put(b *[]byte) {
+	switch cap(*b) {
+	case smallFrame:
+		p.small.Put(b)
+	case fullFrame:
+		p.full.Put(b)
+	default:
+		mem.DefaultBufferPool().Put(b)
+	}
 }
 
 // wire is the connection below TLS. TLS writes record by record and reads a
