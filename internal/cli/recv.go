@@ -44,12 +44,9 @@ func (a *app) recvCommand() command {
 			if all && cmd.Flags().Changed("number") {
 				return usageErrorf(cmd, "-n and --all exclude each other")
 			}
-			c, anchor, err := a.anchor(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			return a.receive(args[0], anchor.Chan().Receiver(ctx), int(n), all)
+			return a.reach(ctx, args[0], func(anchor *client.Anchor) error {
+				return a.receive(args[0], anchor.Chan().Receiver(ctx), int(n), all)
+			})
 		},
 	}
 }
