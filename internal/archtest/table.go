@@ -19,6 +19,7 @@ var house = []room{
 
 	{path: "internal/overlay", layer: 1},
 	{path: "internal/membership", layer: 1},
+	{path: "internal/graph", layer: 1},
 	{path: "internal/spool", layer: 1},
 	{path: "internal/dialfile", layer: 1},
 	{path: "internal/credential", layer: 1},
@@ -35,6 +36,7 @@ var house = []room{
 
 	{path: "internal/element/proc", layer: 4},
 	{path: "internal/element/channel", layer: 4},
+	{path: "internal/element/subscription", layer: 4},
 	{path: "internal/element/server", layer: 4},
 
 	{path: "internal/server", layer: 5},
@@ -62,7 +64,7 @@ func roomOf(pkg string) (room, bool) {
 
 // isPure reports whether a package is one of the pure ones.
 func isPure(pkg string) bool {
-	return pkg == "" || pkg == "internal/overlay" || pkg == "internal/membership"
+	return pkg == "" || pkg == "internal/overlay" || pkg == "internal/membership" || pkg == "internal/graph"
 }
 
 // isService reports whether a package meets its like in internal/server only.
