@@ -98,7 +98,7 @@ func (s *Spool) grant(enlist bool) (g grant, why string, ok bool) {
 		return grant{}, "", true
 	}
 	if p := s.newest(); p == nil || p.room() == 0 || p.blk.isSmall() {
-		if s.memory+blockSize > streamMemory && !s.cfg.Drop && s.pace.waits(s.pieces[0]) {
+		if s.memory+blockSize > streamMemory && !s.cfg.Drop && s.pace.waits(s.pieces[min(spillMost, len(s.pieces))-1]) {
 			return grant{}, "", false
 		}
 		taken, why := s.takeBlock(enlist)

@@ -23,7 +23,7 @@ const (
 	streamWindow = 1 << 20
 	connWindow   = 8 << 20
 	readBuffer   = 32 << 10
-	writeBuffer  = 128 << 10 // lent by gRPC while something is written; what the wire joins
+	writeBuffer  = 129 << 10 // lent by gRPC while something is written: a message of 128 KiB, with all headers
 	maxMessage   = 4 << 20   // bytes of one message
 	maxHeaders   = 64 << 10  // bytes of a call's metadata
 

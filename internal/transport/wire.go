@@ -15,8 +15,8 @@ import (
 const (
 	recordSize = 16 << 10 // most plaintext in a TLS record
 	// writeSize is the most that reaches the system in one write. It holds
-	// eight full records and what TLS adds to each.
-	writeSize  = 8 * (recordSize + 64)
+	// all that gRPC writes at once, and what TLS adds to each record.
+	writeSize  = writeBuffer + (writeBuffer/recordSize+1)*64
 	aheadSize  = 64 << 10 // most that is read from the system at once
 	hungryRead = 4 << 10  // a read that fills this much is worth reading ahead after
 )
