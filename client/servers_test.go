@@ -29,6 +29,8 @@ func TestViewServersNamesThoseThatDoNotAnswer(t *testing.T) {
 				return ServerStat{}, circuit.Errorf(circuit.Unreachable, "the server left 12 s ago")
 			case n == 1:
 				time.Sleep(time.Second) // as if connections had to be opened
+			case n == 2:
+				time.Sleep(time.Millisecond)
 			}
 			time.Sleep(3 * time.Millisecond)
 			return ServerStat{ID: id, Neighbours: []ServerID{1, 4}}, nil

@@ -14,7 +14,7 @@ func (s *Server) newSubscriptions() *subscription.Service {
 		Tree:             s.tree,
 		Self:             circuit.Member{ID: s.url.ID, Address: s.url.Address(), Joined: s.started, Version: s.cfg.Version},
 		MaxSubscriptions: int(s.cfg.Limits.Subscriptions),
-		MaxEvents:        int(s.cfg.Limits.SubscriptionEvents),
+		MaxEvents:        int(s.cfg.Limits.Events),
 	})
 }
 
