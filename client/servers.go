@@ -83,8 +83,10 @@ const trips = 3
 func (a *answer) ask(ctx context.Context, s *Server, patience time.Duration) {
 	defer close(a.come)
 	silent := circuit.Errorf(circuit.Timeout, fmt.Sprintf("no answer within %v", patience))
-	asked, cancel := context.WithTimeoutCause(ctx, patience, silent)
-	defer cancel()
+	asked, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	timer := time.AfterFunc(patience, func() { cancel(silent) }) // and no deadline, which servers notice, too
+	defer timer.Stop()
 	stat, err := s.stat(asked, "servers")
 	took := patience
 	for i := 0; i < trips && err == nil; i++ {
