@@ -27,7 +27,7 @@ func (g *Graph) Lambda2(r *rand.Rand, steps int) float64 {
 		scale[i] = 1 / first[i]
 	}
 	normalise(first)
-	x, next := make([]float64, n), make([]float64, n)
+	x, next, scaled := make([]float64, n), make([]float64, n), make([]float64, n)
 	for i := range x {
 		x[i] = r.NormFloat64()
 	}
@@ -35,7 +35,10 @@ func (g *Graph) Lambda2(r *rand.Rand, steps int) float64 {
 	normalise(x)
 	lambda := 0.0
 	for still := 0; steps > 0 && still < stillSteps; steps-- {
-		g.walk(next, x, scale)
+		for i := range x {
+			scaled[i] = x[i] * scale[i]
+		}
+		g.walk(next, scaled, scale)
 		project(next, first) // rounding lets it in again
 		grown := normalise(next)
 		if grown == 0 {
@@ -56,12 +59,12 @@ const (
 	stillSteps = 3
 )
 
-// walk sets y to D^-1/2 A D^-1/2 x.
+// walk sets y to D^-1/2 A x.
 func (g *Graph) walk(y, x, scale []float64) {
 	for i, neighbours := range g.neighbours {
 		sum := 0.0
 		for _, j := range neighbours {
-			sum += x[j] * scale[j]
+			sum += x[j]
 		}
 		y[i] = sum * scale[i]
 	}
