@@ -10,10 +10,14 @@ const (
 	None Kind = ""
 	Proc Kind = "proc"
 	Chan Kind = "chan"
+	// Subscriptions: to the servers that are in the circuit and those that join
+	// it, and to those that leave it.
+	OnJoin  Kind = "@join"
+	OnLeave Kind = "@leave"
 )
 
-// String returns the kind as listings print it: "proc", "chan", and "----" for
-// None.
+// String returns the kind as listings print it: "proc", "chan", "@join",
+// "@leave", and "----" for None.
 func (k Kind) String() string {
 	if k == None {
 		return "----"

@@ -70,6 +70,19 @@ type ChanStat struct {
 	Redelivered   int  // deliveries repeated because a receiver went away, so far
 }
 
+// SubscriptionStat is the state of a subscription element.
+type SubscriptionStat struct {
+	Kind     Kind
+	Pending  int // events that are not acknowledged, those in receivers' hands included
+	Overflow int // events given up so far because more than Limit waited
+	Limit    int // how many events may wait
+
+	NumEvents   int // so far, those given up included
+	NumRecv     int // events whose receipt was confirmed, so far
+	Receivers   int // receives open now
+	Redelivered int // deliveries repeated because a receiver went away, so far
+}
+
 // Member is a server as the membership knows it.
 type Member struct {
 	ID      ServerID
@@ -80,18 +93,20 @@ type Member struct {
 
 // ServerStat is the state of a server.
 type ServerStat struct {
-	ID         ServerID
-	Address    string // HOST:PORT that it advertises
-	PID        int
-	Version    string // of the software
-	Started    time.Time
-	Servers    int // in the circuit, this one included, as this one sees it
-	Neighbours []ServerID
-	Anchors    int
-	Procs      int // process elements, ended ones included
-	Chans      int
-	SpoolBytes Size // kept output of all processes
-	ChanBytes  Size // held for all channels
+	ID            ServerID
+	Address       string // HOST:PORT that it advertises
+	PID           int
+	Version       string // of the software
+	Started       time.Time
+	Joined        time.Time // since when it is in a circuit, its own at first, by its own clock
+	Servers       int       // in the circuit, this one included, as this one sees it
+	Neighbours    []ServerID
+	Anchors       int
+	Procs         int // process elements, ended ones included
+	Chans         int
+	Subscriptions int  // subscription elements
+	SpoolBytes    Size // kept output of all processes
+	ChanBytes     Size // held for all channels
 }
 
 // MarshalText implements encoding.TextMarshaler: the anchor name.

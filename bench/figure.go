@@ -8,13 +8,17 @@ import (
 
 // figure is one thing measured.
 type figure struct {
-	Bench string
-	Name  string
-	Value float64 // the median
-	Unit  string
-	Min   float64 `json:",omitempty"` // of the rounds, if there were several
-	Max   float64 `json:",omitempty"`
-	Aim   float64 `json:",omitempty"` // at most this; if negative, at least
+	Bench   string
+	Of      string `json:",omitempty"` // whose it is, where several are compared
+	Servers int    `json:",omitempty"` // how many there were, where that is varied
+	Name    string
+	Value   float64 // the median
+	Unit    string
+	Min     float64 `json:",omitempty"` // of the rounds, if there were several
+	Max     float64 `json:",omitempty"`
+	Aim     float64 `json:",omitempty"` // at most this; if negative, at least
+	Ratio   float64 `json:",omitempty"` // of a peer: its value, of the circuit's
+	Note    string  `json:",omitempty"` // what is wrong with it
 }
 
 // least makes an aim that is to be reached or surpassed.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,16 +19,21 @@ import (
 // this one, and a directory in which its servers keep to themselves.
 type lab struct {
 	quick   bool
+	sizes   []int // how many servers, where that is varied; none for the usual
 	dir     string
 	program string
 	servers []*server
 }
 
-// newLab builds the program.
-func newLab(ctx context.Context, quick bool) (*lab, error) {
+// newLab builds the program, unless there is one to measure.
+func newLab(ctx context.Context, program string, quick bool) (*lab, error) {
 	dir, err := os.MkdirTemp("", "circuit-bench-")
 	if err != nil {
 		return nil, err
+	}
+	if program != "" {
+		program, err = filepath.Abs(program)
+		return &lab{quick: quick, dir: dir, program: program}, err
 	}
 	l := &lab{quick: quick, dir: dir, program: filepath.Join(dir, "circuit")}
 	if err := l.build(ctx, l.program, "-trimpath", "-ldflags=-s -w"); err != nil {
@@ -73,47 +77,79 @@ func (l *lab) env() []string {
 
 // server is one server process.
 type server struct {
-	cmd  *exec.Cmd
-	url  string
-	gone chan struct{}
+	cmd   *exec.Cmd
+	url   string        // its first line: how to reach it
+	begun time.Time     // just before it was executed
+	ready time.Time     // once it had printed that line
+	gone  chan struct{} // closed when it is
 }
 
 // start starts a server, which joins another if there is one, and returns once
 // it has printed its URL.
 func (l *lab) start(join *server) (*server, error) {
+	s, err := l.launch(join)
+	if err == nil {
+		l.servers = append(l.servers, s)
+	}
+	return s, err
+}
+
+// launch is start for those who end the server themselves. It may be called many
+// times at once.
+func (l *lab) launch(join *server) (*server, error) {
 	args := []string{"start", "-a", "127.0.0.1:0"}
 	if join != nil {
 		args = append(args, "-j", join.url)
 	}
-	s := &server{cmd: exec.Command(l.program, args...), gone: make(chan struct{})}
-	s.cmd.Env, s.cmd.Dir = l.env(), l.dir
+	cmd := exec.Command(l.program, args...)
+	cmd.Env, cmd.Dir = l.env(), l.dir
 	log, err := os.OpenFile(filepath.Join(l.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	s.cmd.Stderr = log
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := s.cmd.Start(); err != nil {
-		return nil, err
-	}
-	l.servers = append(l.servers, s)
-	lines := bufio.NewReader(out)
-	s.url, err = lines.ReadString('\n')
-	go func() {
-		io.Copy(io.Discard, lines)
-		s.cmd.Wait()
-		close(s.gone)
-	}()
+	cmd.Stderr = log
+	s, err := spawn(cmd, func(string) {})
 	if err != nil {
 		text, _ := os.ReadFile(log.Name())
 		return nil, fmt.Errorf("a server did not start: %w\n%s", err, text)
 	}
-	s.url = strings.TrimSpace(s.url)
 	return s, nil
+}
+
+// spawn executes a server and returns once it has printed its first line. What
+// it prints after that is given to each, line by line.
+func spawn(cmd *exec.Cmd, each func(line string)) (*server, error) {
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	s := &server{cmd: cmd, begun: time.Now(), gone: make(chan struct{})}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	lines := bufio.NewScanner(out)
+	if lines.Scan() {
+		s.url, s.ready = lines.Text(), time.Now()
+	}
+	go func() {
+		defer close(s.gone)
+		for lines.Scan() {
+			each(lines.Text())
+		}
+		cmd.Wait()
+	}()
+	if s.url == "" {
+		s.kill()
+		return nil, errors.New("it printed nothing")
+	}
+	return s, nil
+}
+
+// kill ends a server as kill -9 does, and waits for that.
+func (s *server) kill() {
+	s.cmd.Process.Kill()
+	<-s.gone
 }
 
 // stop ends a server and waits for that.
@@ -122,8 +158,7 @@ func (s *server) stop() {
 	select {
 	case <-s.gone:
 	case <-time.After(10 * time.Second):
-		s.cmd.Process.Kill()
-		<-s.gone
+		s.kill()
 	}
 }
 
@@ -161,15 +196,8 @@ func (l *lab) sees(ctx context.Context, c *client.Client, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for {
-		seen := 0
-		for _, err := range c.Servers(ctx) {
-			if err != nil {
-				return err
-			}
-			seen++
-		}
-		if seen == n {
-			return nil
+		if seen, err := listed(ctx, c); err != nil || seen == n {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -177,6 +205,17 @@ func (l *lab) sees(ctx context.Context, c *client.Client, n int) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// listed returns how many servers a client's server lists.
+func listed(ctx context.Context, c *client.Client) (n int, err error) {
+	for _, err := range c.Servers(ctx) {
+		if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
 }
 
 // clear stops all servers.

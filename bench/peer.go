@@ -20,7 +20,7 @@ import (
 // The peer is what the circuit is compared with: this program again, in a
 // process of its own, behind plain crypto/tls as its documentation shows it.
 
-// roleVariable makes this program the peer.
+// roleVariable makes this program the peer, or another process of a bench.
 const roleVariable = "CIRCUIT_BENCH_ROLE"
 
 const (
@@ -40,16 +40,22 @@ func child(n int) []string {
 	return []string{"dd", "if=/dev/zero", "bs=64k", fmt.Sprintf("count=%d", n/(64<<10))}
 }
 
-// play is main of the peer: it serves until its standard input ends.
+// play is main of the other processes that this program is, each in its role.
 func play(role string) int {
-	if role != rolePeer {
-		return 2
+	setting := func(name string) string { return os.Getenv(roleVariable + name) }
+	switch role {
+	case roleHost:
+		return playHost(setting("_JOB"))
+	case ofMemberlist, ofSerf:
+		return gossip(role, setting("_NAME"), setting("_SEED"))
+	case rolePeer: // serves until its standard input ends
+		if err := serve(strings.Fields(setting("_CHILD"))); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: peer:", err)
+			return 1
+		}
+		return 0
 	}
-	if err := serve(strings.Fields(os.Getenv(roleVariable + "_CHILD"))); err != nil {
-		fmt.Fprintln(os.Stderr, "bench: peer:", err)
-		return 1
-	}
-	return 0
+	return 2
 }
 
 func serve(child []string) error {

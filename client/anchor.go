@@ -36,8 +36,9 @@ func (a *Anchor) Walk(rel string) (*Anchor, error) {
 	return a.c.Anchor(p), nil
 }
 
-// Element is what an anchor holds: a *Proc, a *Chan, a *Server, or an *Opaque
-// for kinds that this package does not know. Only this package implements it.
+// Element is what an anchor holds: a *Proc, a *Chan, a *Subscription, a *Server,
+// or an *Opaque for kinds that this package does not know. Only this package
+// implements it.
 type Element interface {
 	// Path returns the path of the element's anchor.
 	Path() Path
@@ -86,6 +87,8 @@ func (a *Anchor) Get(ctx context.Context) (Element, error) {
 		return &Proc{h}, nil
 	case entry.Kind == circuit.Chan:
 		return &Chan{h}, nil
+	case entry.Kind == circuit.OnJoin, entry.Kind == circuit.OnLeave:
+		return &Subscription{h, entry.Kind}, nil
 	case entry.Kind != circuit.None:
 		return &Opaque{h, entry}, nil
 	case a.path.IsServer():
@@ -118,7 +121,7 @@ func ScrubAbandon() ScrubOption {
 }
 
 // Scrub removes the element that the anchor holds. Blocked senders and
-// receivers of a channel fail with ErrClosed. A process that runs is not
+// receivers of a channel, and receivers of a subscription, fail with ErrClosed. A process that runs is not
 // removed, with ErrExists, unless an option says how. ErrNotFound says that
 // there was nothing.
 func (a *Anchor) Scrub(ctx context.Context, opts ...ScrubOption) error {
@@ -211,6 +214,10 @@ func (a *Anchor) Proc() *Proc { return &Proc{handle{a, 0}} }
 
 // Chan returns a handle for whichever channel is at the anchor. It asks nobody.
 func (a *Anchor) Chan() *Chan { return &Chan{handle{a, 0}} }
+
+// Subscription returns a handle for whichever subscription is at the anchor. It
+// asks nobody.
+func (a *Anchor) Subscription() *Subscription { return &Subscription{handle{a, 0}, circuit.None} }
 
 // Server returns the server that hosts the anchor, nil for the root. It asks
 // nobody.

@@ -2,8 +2,10 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -73,6 +75,11 @@ func (c *config) dialer(key Key) (func(context.Context, URL) (link, error), erro
 		return nil, err
 	}
 	d := &transport.Dialer{Cred: cred, Network: c.network, Codec: rpc.Codec()}
+	if c.notice != nil {
+		d.OnSilence = func(addr string, silent time.Duration) {
+			c.notice(fmt.Sprintf("%s has not answered for %v; still waiting, up to %v", addr, silent.Round(time.Second), mostSilence))
+		}
+	}
 	return func(ctx context.Context, u URL) (link, error) {
 		conn, err := d.Dial(ctx, u.Address(), u.ID)
 		if err != nil {

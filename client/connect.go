@@ -30,6 +30,8 @@ const (
 	// together stay below 10.
 	firstPatience = 5 * time.Second
 	laterPatience = 3 * time.Second
+	// mostSilence is what users are told of that.
+	mostSilence = 10 * time.Second
 )
 
 // link is one connection to a server, live until Done. It never reconnects.

@@ -210,6 +210,38 @@ func TestCallsToSilentServerEnd(t *testing.T) {
 	})
 }
 
+// A client that waits for a silent server is told so, within the limit that it
+// is told of; one that waits for a message is not.
+func TestNoticeOfSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		notices := make(chan string, 10)
+		c := f.dial(WithNotice(func(text string) { notices <- text }))
+		ch, err := mustWalk(t, c, fakePath+"/c").MakeChan(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		failed := make(chan error)
+		go func() {
+			_, err := ch.Recv(t.Context())
+			failed <- err
+		}()
+		time.Sleep(time.Hour)
+		if len(notices) > 0 {
+			t.Errorf("told %q while all is well", <-notices)
+		}
+		f.mem.Cut("client", fakeHost)
+		began := time.Now()
+		if got, want := <-notices, fakeAddr+" has not answered for 3s; still waiting, up to 10s"; got != want || time.Since(began) > 3*time.Second {
+			t.Errorf("told %q after %v", got, time.Since(began))
+		}
+		wantKind(t, <-failed, ErrUnreachable)
+		if took := time.Since(began); took > mostSilence || len(notices) > 0 {
+			t.Errorf("it took %v, and was told %d times more", took, len(notices))
+		}
+	})
+}
+
 func firstError(seq func(func(Entry, error) bool)) (err error) {
 	for _, err := range seq {
 		if err != nil {

@@ -16,8 +16,9 @@
 //
 // Everything in a circuit has a path, such as /X56e7a2a0d47a7b5d/hi/charlie:
 // the server that hosts it, and names. Each such place is an anchor and holds
-// at most one element, a process or a channel. Anchors come into being when
-// something is made at or below them and vanish when nothing is left there.
+// at most one element: a process, a channel, or a subscription to who joins the
+// circuit or leaves it. Anchors come into being when something is made at or
+// below them and vanish when nothing is left there.
 //
 //	a, err := c.Walk("/X56e7a2a0d47a7b5d/hi/charlie")
 //	p, err := a.MakeProc(ctx, client.Cmd{Path: "/bin/ls", Args: []string{"/"}})
@@ -25,14 +26,15 @@
 //	stat, err := p.Wait(ctx)
 //	err = p.Scrub(ctx)
 //
-// Anchor, Proc, Chan and Server are handles: making one costs nothing and asks
-// nobody. A handle that MakeProc, MakeChan or Get returned stands for that one
-// element; once it is gone, the handle fails with ErrNotFound and never touches
-// a successor at the same path. A handle that an Anchor's Proc or Chan returned
-// stands for whatever is there.
+// Anchor, Proc, Chan, Subscription and Server are handles: making one costs
+// nothing and asks nobody. A handle that MakeProc, MakeChan, MakeOnJoin,
+// MakeOnLeave or Get returned stands for that one element; once it is gone, the
+// handle fails with ErrNotFound and never touches a successor at the same path. A
+// handle that an Anchor's Proc, Chan or Subscription returned stands for whatever
+// is there.
 //
-// A process and a channel outlive the client that made them. The end of a
-// client, however sudden, ends no process and loses none of its output.
+// Elements outlive the client that made them. The end of a client, however
+// sudden, ends no process and loses none of its output.
 //
 // # Errors
 //
@@ -57,10 +59,10 @@
 // deadline, calls still end within 10 seconds, with ErrUnreachable or
 // ErrTimeout, if the server they go through is frozen or cut off; they wait
 // without limit only for what the circuit itself waits for: an end of a
-// process, a receiver, a message, bytes of a stream.
+// process, a receiver, a message, an event, bytes of a stream.
 //
-// Client, Anchor, Proc, Chan and Server may be used by many goroutines at once.
-// Stdin, Output, Sender, Receiver and Message are used by one goroutine at a
-// time; cancelling the context that they were made with is allowed from
-// anywhere.
+// Client, Anchor, Proc, Chan, Subscription and Server may be used by many
+// goroutines at once. Stdin, Output, Sender, Receiver, Message and EventReceiver
+// are used by one goroutine at a time; cancelling the context that they were made
+// with is allowed from anywhere.
 package client

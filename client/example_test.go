@@ -275,3 +275,39 @@ func ExampleClient_Servers() {
 	fmt.Println(servers, "servers")
 	// Output: 2 servers
 }
+
+// Watch who comes and goes. The subscription is on one server and sees what that
+// server sees; a program that runs elsewhere reads it all the same.
+func ExampleSubscription_All() {
+	ctx := context.Background()
+	c, a := dial(ctx, "watch")
+	defer c.Close()
+	watch, err := a.MakeOnJoin(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	known := 0
+	for e, err := range watch.All(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		switch e.Change {
+		case client.Present:
+			known++
+			fmt.Println("there is", known)
+		case client.Joined:
+			fmt.Println("joined:", e.Path, e.Address)
+		case client.Overflowed:
+			fmt.Println("too late for", e.Lost, "events: read the list of servers again")
+		}
+		if known == 2 {
+			break
+		}
+	}
+	if err := watch.Scrub(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// there is 1
+	// there is 2
+}

@@ -17,6 +17,7 @@ import (
 	"github.com/gocircuit/circuit/internal/anchor"
 	"github.com/gocircuit/circuit/internal/credential"
 	"github.com/gocircuit/circuit/internal/element/channel"
+	"github.com/gocircuit/circuit/internal/element/subscription"
 	"github.com/gocircuit/circuit/internal/rpc"
 	"github.com/gocircuit/circuit/internal/transport"
 )
@@ -26,10 +27,12 @@ const (
 	fakeAddr = fakeHost + ":1"
 	fakeID   = circuit.ServerID(0x56e7a2a0d47a7b5d)
 	fakePath = "/X56e7a2a0d47a7b5d"
+
+	fakeEvents = 100 // that wait in a subscription
 )
 
-// fake is a server whose processes are told what to do by the test; anchors
-// and channels are real.
+// fake is a server whose processes are told what to do by the test; anchors,
+// channels and subscriptions are real.
 type fake struct {
 	t    *testing.T
 	mem  *transport.Memory
@@ -45,6 +48,7 @@ type fake struct {
 	mu       sync.Mutex
 	stop     func()
 	channels *channel.Service
+	subs     *subscription.Service
 }
 
 // newFake starts a fake server at fakeAddr of a network of its own, and stops
@@ -63,6 +67,7 @@ func newFakeAt(t *testing.T, mem *transport.Memory, host string, id circuit.Serv
 	tree := anchor.New(anchor.Config{Self: id})
 	f.anchors = &fakeAnchors{AnchorsServer: anchor.NewService(tree)}
 	f.channels = channel.NewService(channel.Config{Tree: tree})
+	f.subs = subscription.NewService(subscription.Config{Tree: tree, Self: circuit.Member{ID: id}, MaxEvents: fakeEvents})
 	f.start()
 	t.Cleanup(f.end)
 	return f
@@ -86,6 +91,7 @@ func (f *fake) start() {
 	circuitv1.RegisterServersServer(s, f.servers)
 	circuitv1.RegisterAnchorsServer(s, f.anchors)
 	circuitv1.RegisterChansServer(s, f.channels)
+	circuitv1.RegisterSubscriptionsServer(s, f.subs)
 	grpc_health_v1.RegisterHealthServer(s, health.NewServer())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l.Role(credential.Client)) }()
@@ -107,6 +113,7 @@ func (f *fake) end() {
 		f.stop()
 		f.stop = nil
 		f.channels.Wait()
+		f.subs.Wait()
 	}
 }
 
@@ -154,6 +161,7 @@ type fakeServers struct {
 	circuitv1.UnimplementedServersServer
 	hello   func() *circuitv1.Hello
 	members []circuit.ServerID
+	stat    func(context.Context, circuit.ServerID) (ServerStat, error)
 	greeted int
 	mu      sync.Mutex
 }
@@ -173,6 +181,16 @@ func (s *fakeServers) List(_ *circuitv1.ListServersRequest, stream grpc.ServerSt
 		}
 	}
 	return nil
+}
+
+func (s *fakeServers) Stat(ctx context.Context, _ *circuitv1.StatServerRequest) (*circuitv1.ServerStat, error) {
+	path, err := rpc.PathFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id, _ := path.Server()
+	stat, err := s.stat(ctx, id)
+	return rpc.ServerStatToProto(stat), err
 }
 
 // fakeProcs is a Procs service whose calls are functions of the test's choice.

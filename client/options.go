@@ -14,6 +14,7 @@ type config struct {
 	keyFile   string
 	fallbacks []string
 	getenv    func(string) string
+	notice    func(string)      // nil for none
 	network   transport.Network // nil for TCP; tests have others
 }
 
@@ -40,6 +41,13 @@ func WithKeyFile(path string) Option { return func(c *config) { c.keyFile = path
 func WithFallback(urls ...string) Option {
 	return func(c *config) { c.fallbacks = append(c.fallbacks, urls...) }
 }
+
+// WithNotice calls f with what people should know while they wait, a line without
+// a newline: that the server which the client is connected to has not answered
+// for 3 seconds. It may recover; if it does not, the calls that wait for it end
+// within 10. f is called from any goroutine, may be called several times at once,
+// and must neither block nor close the client.
+func WithNotice(f func(text string)) Option { return func(c *config) { c.notice = f } }
 
 // WithEnv takes the environment variables CIRCUIT and CIRCUIT_KEY, and those
 // that say where local servers are found, from getenv instead of os.Getenv.

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"io"
 	"iter"
 
 	"google.golang.org/grpc"
@@ -20,20 +19,7 @@ const maxAside = 16 << 20
 // Receiver receives many messages over one open stream. It is not for use by
 // several goroutines at once.
 type Receiver struct {
-	s      subject
-	ctx    context.Context
-	credit uint64
-
-	stream recvStream // nil if there is none
-	link   link
-	cancel context.CancelFunc
-	err    error // why nothing more can be received
-
-	granted   uint64 // messages that may have come so far
-	came      uint64 // messages of which anything came
-	ack       uint64 // to be acknowledged up to here
-	acked     uint64 // the server was told so
-	confirmed uint64 // and said that it knows
+	intake
 
 	aside      []rpc.Frame // came while a confirmation was waited for
 	asideBytes int
@@ -45,8 +31,6 @@ type Receiver struct {
 	redelivered bool     // they are
 	current     *Message
 }
-
-type recvStream = grpc.BidiStreamingClient[circuitv1.RecvRequest, circuitv1.Frame]
 
 // ReceiverOption is a setting of a Receiver.
 type ReceiverOption func(*receiverConfig)
@@ -69,7 +53,9 @@ func (c *Chan) Receiver(ctx context.Context, opts ...ReceiverOption) *Receiver {
 	for _, o := range opts {
 		o(&cfg)
 	}
-	return &Receiver{s: c.subject("recv"), ctx: ctx, credit: uint64(min(max(1, cfg.credit), 1<<20))}
+	return &Receiver{intake: newIntake(ctx, c.subject("recv"), cfg.credit, func(ctx context.Context, c grpc.ClientConnInterface) (grpc.ClientStream, error) {
+		return circuitv1.NewChansClient(c).Recv(ctx)
+	})}
 }
 
 // Next waits for the next message. What was not read of the one before is
@@ -137,80 +123,25 @@ func (r *Receiver) Flush() error { return r.confirm(r.ack) }
 // ended, the error is ErrTimeout or ErrCanceled as well.
 func (r *Receiver) Close() error {
 	defer r.abandon()
-	if r.stream == nil {
-		return nil
-	}
-	r.request(0)
-	err := r.stream.CloseSend()
-	for err == nil {
+	return r.finish(func() error {
 		var f rpc.Frame
-		if err = r.stream.RecvMsg(&f); err == nil {
+		err := r.stream.RecvMsg(&f)
+		if err == nil {
 			r.note(&f)
 			f.Free()
 		}
-	}
-	if r.confirmed >= r.ack {
-		return nil
-	}
-	if err != io.EOF {
-		_, err = r.s.failure(r.ctx, r.link, err)
-	}
-	return r.unconfirmed(err)
+		return err
+	})
 }
 
 // abandon ends the call, and gives up what was not acknowledged.
 func (r *Receiver) abandon() {
-	if r.err == nil {
-		r.err = circuit.At(r.s.op, r.s.path.String(), circuit.Errorf(circuit.Closed, "this receiver is closed"))
-	}
-	if r.stream != nil {
-		r.cancel()
-		r.stream = nil
-	}
+	r.stop()
 	for i := range r.aside {
 		r.aside[i].Free()
 	}
 	r.aside, r.sizes = nil, nil
 	r.data.free()
-}
-
-func (r *Receiver) fail(err error) error {
-	r.err = circuit.At(r.s.op, r.s.path.String(), err)
-	return r.err
-}
-
-// begin opens the stream.
-func (r *Receiver) begin() (err error) {
-	if r.err != nil || r.stream != nil {
-		return r.err
-	}
-	r.stream, r.link, r.cancel, err = open(r.ctx, r.s, firstPatience, func(ctx context.Context, c grpc.ClientConnInterface) (recvStream, error) {
-		return circuitv1.NewChansClient(c).Recv(ctx)
-	})
-	if err != nil {
-		r.stream = nil
-		return r.fail(err)
-	}
-	return nil
-}
-
-// due returns how much credit to grant, which is done in few requests.
-func (r *Receiver) due() uint64 {
-	if open := r.granted - r.came; open <= r.credit/2 {
-		return r.credit - open
-	}
-	return 0
-}
-
-// request tells the server what was acknowledged and grants more credit.
-func (r *Receiver) request(credit uint64) {
-	if credit == 0 && r.ack == r.acked || r.stream == nil {
-		return
-	}
-	r.granted += credit
-	r.acked = r.ack
-	// If this fails, so does the RecvMsg that follows, and says why.
-	_ = r.stream.Send(&circuitv1.RecvRequest{Credit: uint32(credit), Ack: r.ack})
 }
 
 // frame returns the next frame. Where another message is wanted, it sees to
@@ -237,13 +168,8 @@ func (r *Receiver) frame(want bool) (f rpc.Frame, err error) {
 
 // receive reads a frame from the stream.
 func (r *Receiver) receive(f *rpc.Frame) error {
-	err := r.stream.RecvMsg(f)
-	switch {
-	case err == io.EOF:
-		return r.s.lost("the server broke the stream off")
-	case err != nil:
-		_, err = r.s.failure(r.ctx, r.link, err)
-		return circuit.At(r.s.op, r.s.path.String(), err)
+	if err := r.read(f); err != nil {
+		return err
 	}
 	r.note(f)
 	return nil
@@ -257,36 +183,23 @@ func (r *Receiver) note(f *rpc.Frame) {
 
 // confirm acknowledges all messages up to n and waits until that is confirmed.
 func (r *Receiver) confirm(n uint64) error {
-	r.ack = max(r.ack, n)
-	for r.confirmed < n {
-		if r.stream == nil {
-			return r.unconfirmed(r.err)
-		}
-		r.request(0)
+	return r.settle(n, func() error {
 		var f rpc.Frame
 		if err := r.receive(&f); err != nil {
-			r.fail(rpc.Read(err))
-			return r.unconfirmed(err)
+			return err
 		}
 		if f.Message == 0 {
 			f.Free()
-			continue
+			return nil
 		}
 		f.Sizes = append([]uint32(nil), f.Sizes...)
 		r.aside = append(r.aside, f)
 		if r.asideBytes += f.Data.Len(); r.asideBytes > maxAside {
-			return r.unconfirmed(nil)
+			return errAside
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
-// unconfirmed says that acknowledgements may not have arrived, and why.
-func (r *Receiver) unconfirmed(err error) error {
-	const again = "another receiver may get again what was received"
-	switch circuit.KindOf(err) {
-	case circuit.Timeout, circuit.Canceled:
-		return circuit.At(r.s.op, r.s.path.String(), r.s.uncertain(err, again))
-	}
-	return r.s.lost("the stream ended before the server confirmed all; " + again)
-}
+// errAside ends the wait for a confirmation that does not come.
+var errAside = circuit.Errorf(circuit.Internal, "the server sends more than it was asked for, and no confirmation")

@@ -32,8 +32,10 @@ type Sender struct {
 
 	mu      sync.Mutex
 	changed sync.Cond // anything below changed
-	// The goroutine that writes takes what Send has gathered meanwhile, so that
-	// the faster messages come, the more of them share a frame.
+	work    sync.Cond // there may be something for the goroutine that writes
+	// A message that finds none before it unconfirmed is sent at once. Else the
+	// goroutine that writes takes what Send has gathered meanwhile, so that the
+	// faster messages come, the more of them share a frame.
 	batch   []byte   // messages to be written
 	sizes   []uint32 // and their lengths
 	writing bool     // somebody sends a frame
@@ -66,7 +68,7 @@ func (c *Chan) Sender(ctx context.Context, opts ...SenderOption) *Sender {
 		o(&cfg)
 	}
 	s := &Sender{s: c.subject("send"), ctx: ctx, ahead: uint64(max(1, cfg.ahead)), done: make(chan struct{}), next: 1}
-	s.changed.L = &s.mu
+	s.changed.L, s.work.L = &s.mu, &s.mu
 	return s
 }
 
@@ -93,8 +95,12 @@ func (s *Sender) Send(b []byte) error {
 	s.sizes = append(s.sizes, uint32(len(b)))
 	s.whole = s.next
 	s.next++
-	if len(s.sizes) == 1 && !s.writing {
-		s.changed.Broadcast()
+	switch {
+	case len(s.sizes) > 1 || s.writing: // who writes goes on with it
+	case s.known == s.next-2:
+		s.put(s.stream) // nothing to share a frame with is to be expected soon
+	default:
+		s.work.Signal()
 	}
 	return nil
 }
@@ -258,7 +264,7 @@ func (s *Sender) stop() {
 		s.changed.Wait()
 	}
 	s.stopping = true
-	s.changed.Broadcast()
+	s.work.Signal()
 	s.mu.Unlock()
 	_ = s.stream.CloseSend()
 }
@@ -279,21 +285,29 @@ func (s *Sender) write(stream sendStream) {
 	defer s.mu.Unlock()
 	for {
 		for s.over == nil && !s.stopping && (len(s.sizes) == 0 || s.writing) {
-			s.changed.Wait()
+			s.work.Wait()
 		}
 		if s.over != nil || s.stopping {
 			return
 		}
-		f := rpc.Frame{
-			Message: s.next - uint64(len(s.sizes)), Sizes: s.sizes,
-			Data: mem.BufferSlice{mem.SliceBuffer(s.batch)},
-		}
-		s.batch, s.sizes, s.writing = nil, nil, true
-		s.mu.Unlock()
-		_ = stream.SendMsg(&f) // if this fails, listen learns why
-		s.mu.Lock()
-		s.writing = false
-		s.changed.Broadcast()
+		s.put(stream)
+	}
+}
+
+// put sends what was gathered as one frame. mu is released meanwhile.
+func (s *Sender) put(stream sendStream) {
+	f := rpc.Frame{
+		Message: s.next - uint64(len(s.sizes)), Sizes: s.sizes,
+		Data: mem.BufferSlice{mem.SliceBuffer(s.batch)},
+	}
+	s.batch, s.sizes, s.writing = nil, nil, true
+	s.mu.Unlock()
+	_ = stream.SendMsg(&f) // if this fails, listen learns why
+	s.mu.Lock()
+	s.writing = false
+	s.changed.Broadcast()
+	if len(s.sizes) > 0 {
+		s.work.Signal()
 	}
 }
 
@@ -316,6 +330,7 @@ func (s *Sender) listen(stream sendStream, l link) {
 			if s.failed == nil && s.known < s.next-1 {
 				s.failed = s.over
 			}
+			s.work.Signal()
 		}
 		s.tellDone()
 		s.changed.Broadcast()

@@ -37,8 +37,10 @@ func (s *Server) Generation() uint64 { return 0 }
 func (s *Server) element() {}
 
 // Stat returns the state of the server.
-func (s *Server) Stat(ctx context.Context) (stat ServerStat, err error) {
-	err = s.a.subject("peek").do(ctx, reads, func(ctx context.Context, c grpc.ClientConnInterface) error {
+func (s *Server) Stat(ctx context.Context) (ServerStat, error) { return s.stat(ctx, "peek") }
+
+func (s *Server) stat(ctx context.Context, op string) (stat ServerStat, err error) {
+	err = s.a.subject(op).do(ctx, reads, func(ctx context.Context, c grpc.ClientConnInterface) error {
 		reply, err := circuitv1.NewServersClient(c).Stat(ctx, &circuitv1.StatServerRequest{})
 		if err == nil {
 			stat = rpc.ServerStatFromProto(reply)

@@ -38,12 +38,21 @@ func (a *Anchor) View(ctx context.Context) iter.Seq2[Entry, error] {
 	}
 }
 
-// ViewOption is a setting of ViewAll.
+// ViewOption is a setting of what asks many servers: ViewAll, ViewServers,
+// Overlay.
 type ViewOption func(*viewConfig)
 
 type viewConfig struct {
 	patience time.Duration
 	width    int
+}
+
+func newViewConfig(opts []ViewOption) viewConfig {
+	c := viewConfig{patience: defaultPatience, width: defaultWidth}
+	for _, o := range opts {
+		o(&c)
+	}
+	return c
 }
 
 // Patience says how long to wait for a server that does not answer; the
@@ -59,10 +68,7 @@ func Width(n int) ViewOption { return func(c *viewConfig) { c.width = n } }
 // iteration goes on. Any other error ends it. Memory stays bounded, however
 // much there is.
 func (a *Anchor) ViewAll(ctx context.Context, opts ...ViewOption) iter.Seq2[Entry, error] {
-	c := viewConfig{patience: defaultPatience, width: defaultWidth}
-	for _, o := range opts {
-		o(&c)
-	}
+	c := newViewConfig(opts)
 	return func(yield func(Entry, error) bool) {
 		if a.path.IsRoot() {
 			a.viewServers(ctx, c, yield)

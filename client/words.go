@@ -33,6 +33,12 @@ type (
 	OutputStat = circuit.OutputStat
 	// ChanStat is the state of a channel.
 	ChanStat = circuit.ChanStat
+	// SubscriptionStat is the state of a subscription.
+	SubscriptionStat = circuit.SubscriptionStat
+	// Event is what a subscription tells of.
+	Event = circuit.Event
+	// Change says what an Event tells of.
+	Change = circuit.Change
 	// Member is a server as the circuit knows it.
 	Member = circuit.Member
 	// ServerStat is the state of a server.
@@ -63,9 +69,20 @@ const (
 // What an anchor holds. Kinds are open: a server may host kinds that this
 // package has never heard of.
 const (
-	KindNone = circuit.None // no element
-	KindProc = circuit.Proc
-	KindChan = circuit.Chan
+	KindNone    = circuit.None // no element
+	KindProc    = circuit.Proc
+	KindChan    = circuit.Chan
+	KindOnJoin  = circuit.OnJoin  // a subscription to servers that join
+	KindOnLeave = circuit.OnLeave // a subscription to servers that leave
+)
+
+// What events tell of.
+const (
+	Present    = circuit.Present    // a server that was there when the subscription was made
+	Joined     = circuit.Joined     // a server joined, or is back
+	Left       = circuit.Left       // a server said that it leaves
+	Failed     = circuit.Failed     // a server is gone and did not say so
+	Overflowed = circuit.Overflowed // events are missing here, for more waited than may
 )
 
 // The phases of a process.

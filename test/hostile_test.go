@@ -3,14 +3,21 @@ package test
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
 
 	"github.com/gocircuit/circuit"
 	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
@@ -132,12 +139,10 @@ func TestHostileClients(t *testing.T) {
 	}
 }
 
-// TestForgedMark wants a client that pretends to be a server that passes a call
-// on to be refused.
-func TestForgedMark(t *testing.T) {
-	w := newWorld(t)
-	servers := w.circuit(t, 2)
-	u, err := circuit.ParseURL(servers[0].url)
+// connect makes a bare connection to a server, as a client with the circuit's key.
+func connect(t *testing.T, s *server) *transport.Conn {
+	t.Helper()
+	u, err := circuit.ParseURL(s.url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,35 +150,95 @@ func TestForgedMark(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
 	dialer := &transport.Dialer{Cred: cred, Codec: rpc.Codec()}
-	conn, err := dialer.Dial(ctx, servers[0].addr, u.ID)
+	conn, err := dialer.Dial(t.Context(), s.addr, u.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// methods returns the names of all methods of services.
+func methods(services ...grpc.ServiceDesc) (names []string) {
+	for _, s := range services {
+		for _, m := range s.Methods {
+			names = append(names, "/"+s.ServiceName+"/"+m.MethodName)
+		}
+		for _, m := range s.Streams {
+			names = append(names, "/"+s.ServiceName+"/"+m.StreamName)
+		}
+	}
+	return names
+}
+
+// ask calls a method with an empty request, or an empty stream of one, and
+// returns how that ends, nil if it is answered. A call that is not a stream is
+// one of one message each way on the wire.
+func ask(ctx context.Context, conn *transport.Conn, method string, path circuit.Path, md ...string) error {
+	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(rpc.WithPath(ctx, path), md...), 20*time.Second)
+	defer cancel()
+	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
+	if err != nil {
+		return err
+	}
+	if err := stream.SendMsg(new(rpc.Raw)); err != nil && err != io.EOF {
+		return err
+	}
+	if err := stream.CloseSend(); err != nil {
+		return err
+	}
+	var reply rpc.Raw
+	err = stream.RecvMsg(&reply)
+	reply.Free()
+	return err
+}
+
+// TestForgedMark wants a client that speaks as servers do among themselves to
+// be refused, whatever it asks for and wherever: one that says it passes a call
+// on, and one that links up. What it asked for must not be done.
+func TestForgedMark(t *testing.T) {
+	w := newWorld(t)
+	servers := w.circuit(t, 2)
+	conn := connect(t, servers[0])
+	all := methods(circuitv1.Anchors_ServiceDesc, circuitv1.Procs_ServiceDesc, circuitv1.Chans_ServiceDesc, circuitv1.Servers_ServiceDesc,
+		circuitv1.Mesh_ServiceDesc, grpc_health_v1.Health_ServiceDesc, grpc_reflection_v1.ServerReflection_ServiceDesc)
+	all = append(all, "/circuit.v9.Moons/Rise")
+	denied := func(what string, path circuit.Path, err error) {
+		if status.Code(err) != codes.PermissionDenied || circuit.KindOf(rpc.FromStatus("", "", err)) != circuit.Denied {
+			t.Errorf("%s about %s: %v", what, path, err)
+		}
+	}
+	for _, s := range servers {
+		w.must(t, "", "mkchan", "-d", s.url, s.path+"/q", "3")
+		for _, text := range []string{s.path, s.path + "/q"} {
+			path, err := circuit.ParsePath(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, method := range all {
+				denied("a forged "+method, path, ask(t.Context(), conn, method, path, "circuit-forwarded", "1"))
+			}
+			for _, method := range methods(circuitv1.Mesh_ServiceDesc) {
+				denied("a client's "+method, path, ask(t.Context(), conn, method, path))
+			}
+		}
+	}
 	for _, s := range servers {
 		path, err := circuit.ParsePath(s.path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		call := rpc.WithPath(ctx, path)
-		anchors := circuitv1.NewAnchorsClient(conn)
-		if _, err := anchors.Get(call, &circuitv1.GetRequest{}); err != nil {
-			t.Errorf("an honest call: %v", rpc.FromStatus("peek", s.path, err))
+		for _, method := range []string{circuitv1.Anchors_Get_FullMethodName, circuitv1.Anchors_List_FullMethodName} {
+			if err := ask(t.Context(), conn, method, path); err != nil {
+				t.Errorf("an honest %s about %s: %v", method, path, err)
+			}
 		}
-		forged := metadata.AppendToOutgoingContext(call, "circuit-forwarded", "1")
-		_, err = anchors.Get(forged, &circuitv1.GetRequest{})
-		if err := rpc.FromStatus("peek", s.path, err); circuit.KindOf(err) != circuit.Denied {
-			t.Errorf("a forged call about %s: %v", s.path, err)
+		if stat := w.must(t, "", "peek", "-d", s.url, s.path+"/q"); !strings.Contains(stat, `"Closed": false`) {
+			t.Errorf("after all that was refused, %s/q is\n%s", s.path, stat)
 		}
-	}
-	mesh, err := circuitv1.NewMeshClient(conn).Link(ctx)
-	if err == nil {
-		_, err = mesh.Recv()
-	}
-	if err := rpc.FromStatus("link", "", err); circuit.KindOf(err) != circuit.Denied {
-		t.Errorf("a client's call of what is for servers only: %v", err)
+		if list := w.list(s); len(list) != len(servers) {
+			t.Errorf("%s lists %v", s.name, list)
+		}
 	}
 }

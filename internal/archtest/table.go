@@ -18,6 +18,7 @@ var house = []room{
 	{path: "", layer: 0},
 
 	{path: "internal/directory", layer: 1},
+	{path: "internal/graph", layer: 1},
 	{path: "internal/spool", layer: 1},
 	{path: "internal/dialfile", layer: 1},
 	{path: "internal/credential", layer: 1},
@@ -36,6 +37,7 @@ var house = []room{
 
 	{path: "internal/element/proc", layer: 4},
 	{path: "internal/element/channel", layer: 4},
+	{path: "internal/element/subscription", layer: 4},
 	{path: "internal/element/server", layer: 4},
 
 	{path: "internal/server", layer: 5},
@@ -63,7 +65,7 @@ func roomOf(pkg string) (room, bool) {
 
 // isPure reports whether a package is one of the pure ones.
 func isPure(pkg string) bool {
-	return pkg == "" || pkg == "internal/directory" || pkg == "internal/overlay" || pkg == "internal/membership"
+	return pkg == "" || pkg == "internal/directory" || pkg == "internal/overlay" || pkg == "internal/membership" || pkg == "internal/graph"
 }
 
 // isService reports whether a package meets its like in internal/server only.

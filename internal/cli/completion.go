@@ -65,26 +65,24 @@ func (a *app) completePath(cmd *cobra.Command, args []string, word string) ([]st
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionLimit)
 	defer cancel()
-	c, parent, err := a.anchor(ctx, word[:strings.LastIndex(word, "/")+1])
-	if err != nil {
-		return nil, none
-	}
-	defer c.Close()
 	var paths []string
 	directive := none
-	for e, err := range parent.View(ctx) {
-		if err != nil || len(paths) == completionMost {
-			break
+	_ = a.reach(ctx, word[:strings.LastIndex(word, "/")+1], func(parent *client.Anchor) error {
+		for e, err := range parent.View(ctx) {
+			if err != nil || len(paths) == completionMost {
+				return err
+			}
+			path := e.Path.String()
+			if !strings.HasPrefix(path, word) {
+				continue
+			}
+			if e.Kind == client.KindNone {
+				path += "/" // there is, or can be, something below
+				directive |= cobra.ShellCompDirectiveNoSpace
+			}
+			paths = append(paths, path)
 		}
-		path := e.Path.String()
-		if !strings.HasPrefix(path, word) {
-			continue
-		}
-		if e.Kind == client.KindNone {
-			path += "/" // there is, or can be, something below
-			directive |= cobra.ShellCompDirectiveNoSpace
-		}
-		paths = append(paths, path)
-	}
+		return nil
+	})
 	return paths, directive
 }

@@ -19,7 +19,10 @@ const maxURLFile = 64 << 10
 
 // dial connects to the circuit as the flags and the environment say.
 func (a *app) dial(ctx context.Context) (*client.Client, error) {
-	opts := []client.Option{client.WithEnv(a.env.Getenv)}
+	opts := []client.Option{
+		client.WithEnv(a.env.Getenv),
+		client.WithNotice(func(text string) { fmt.Fprintf(a.stderr, "circuit: %s\n", text) }),
+	}
 	if _, err := client.ParseKey(a.flags.key); err == nil {
 		return nil, errKeyGiven("--key")
 	}
@@ -46,29 +49,26 @@ func (a *app) dial(ctx context.Context) (*client.Client, error) {
 	return client.Dial(ctx, first, opts...)
 }
 
-// anchor dials in, and returns the anchor at a path. The client must be closed.
-func (a *app) anchor(ctx context.Context, path string) (*client.Client, *client.Anchor, error) {
+// reach dials in, and calls f with the anchor at a path.
+func (a *app) reach(ctx context.Context, path string, f func(*client.Anchor) error) error {
 	p, err := client.ParsePath(path)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	c, err := a.dial(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	return c, c.Anchor(p), nil
-}
-
-// ask dials in, and calls f with the anchor at a path, for an answer that is to
-// come at once.
-func (a *app) ask(ctx context.Context, path string, f func(context.Context, *client.Anchor) error) error {
-	c, anchor, err := a.anchor(ctx, path)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	defer a.patient("still waiting for an answer about " + path)()
-	return f(ctx, anchor)
+	return f(c.Anchor(p))
+}
+
+// ask is reach for an answer that is to come at once.
+func (a *app) ask(ctx context.Context, path string, f func(context.Context, *client.Anchor) error) error {
+	return a.reach(ctx, path, func(anchor *client.Anchor) error {
+		defer a.patient("still waiting for an answer about " + path)()
+		return f(ctx, anchor)
+	})
 }
 
 // patient says on standard error that the command waits, if it still does after

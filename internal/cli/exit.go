@@ -87,6 +87,17 @@ func at(op, path string, err error) error {
 	return &c
 }
 
+// about returns err as an error of the command op, of which what failed is a part.
+func about(op string, err error) error {
+	var e *client.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	c := *e
+	c.Op = op
+	return &c
+}
+
 // report prints what went wrong, once, and returns the exit code.
 func (a *app) report(ctx context.Context, cmd *cobra.Command, err error) int {
 	if err == nil && a.stdout.broken != nil {

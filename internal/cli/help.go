@@ -15,18 +15,20 @@ const rootHelp = `The circuit runs and synchronizes processes across machines.
   circuit ls -d circuit://10.0.0.1:11022/78517/Q56e7a2a0d47a7b5d /...
 
 Servers                                Processes
-  start    run a server                  mkproc   start a process
-  join     merge two circuits            stdin    feed it, then close its input
-  stk      goroutine stacks of one       stdout   print what it writes
-  suicide  stop one from afar            stderr   print its error output
-Anchors                                  signal   send it a signal
-  ls       list them                     wait     wait until it ends
-  peek     state of what one holds       waitall  wait for many
-  scrub    remove what one holds       Channels
-This program                             mkchan   make a channel
-  demo     a tour, on this machine       send     send messages
-  keygen   make a circuit's key          recv     receive messages
-  version, completion, man, help         close    let no more messages in
+  start    run a server                  mkproc    start a process
+  join     merge two circuits            stdin     feed it, then close its input
+  servers  list them, ask how they are   stdout    print what it writes
+  overlay  the graph of their links      stderr    print its error output
+  stk      goroutine stacks of one       signal    send it a signal
+  suicide  stop one from afar            wait      wait until it ends
+Anchors                                  waitall   wait for many
+  ls       list them                   Channels, and who comes and goes
+  peek     state of what one holds       mkchan    make a channel
+  scrub    remove what one holds         send      send messages
+This program                             recv      receive messages or events
+  demo     a tour, on this machine       close     let no more messages in
+  keygen   make a circuit's key          mk@join   subscribe to servers that join
+  version, completion, man, help         mk@leave  subscribe to those that leave
 
 -d URL (or CIRCUIT, a file that holds it) says where to dial in; without, the
 newest server on this machine. circuit help COMMAND, help flags, help codes.

@@ -101,6 +101,36 @@ func TestHelpIsWhole(t *testing.T) {
 	}
 }
 
+// TestDocumentedLimits wants the figures of the documents to be those of circuit
+// help start.
+func TestDocumentedLimits(t *testing.T) {
+	read := func(name string) string {
+		b, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	_, section, _ := strings.Cut(read("contract.md"), "\n## Limits\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	plain := strings.NewReplacer(",", "", " ", "")
+	var documented, helped []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| ([^|]+) \\|").FindAllStringSubmatch(section, -1) {
+		documented = append(documented, m[1]+"="+plain.Replace(m[2]))
+	}
+	for line := range strings.Lines(limitsHelp()) {
+		fields := strings.Fields(line)
+		helped = append(helped, fields[0]+"="+fields[1])
+	}
+	if !slices.Equal(documented, helped) {
+		t.Errorf("docs/contract.md has\n%q\ncircuit help start\n%q", documented, helped)
+	}
+	m := regexp.MustCompile("([0-9,]+) at once \\(`--limit handshakes`\\)").FindStringSubmatch(read("security.md"))
+	if m == nil || !slices.Contains(helped, "handshakes="+plain.Replace(m[1])) {
+		t.Errorf("docs/security.md has %q handshakes", m)
+	}
+}
+
 // TestShorthands wants -d to mean the same everywhere.
 func TestShorthands(t *testing.T) {
 	root := commandTree()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +24,7 @@ has, and its path:
   ---- /X88550014d4c82e4d                     no element, as all servers
   proc /X88550014d4c82e4d/pippi               a process
   chan /X88550014d4c82e4d/this/is/charlie     a channel
+  @join /X88550014d4c82e4d/came               a subscription; also @leave
 
 /... asks the servers; one that does not answer is named on standard error, the
 others are listed, and the exit code is 7.
@@ -76,17 +76,13 @@ func (a *app) ls(ctx context.Context, path string, long bool) error {
 		defer a.patient("still waiting for an answer about " + path)()
 		return overdue(limited, a.printEntries(c.Anchor(p).View(limited), long, nil))
 	}
-	var opts []client.ViewOption
-	if a.flags.timeout != 0 {
-		opts = append(opts, client.Patience(time.Duration(a.flags.timeout)))
-	}
 	silent := 0
-	err = a.printEntries(c.Anchor(p).ViewAll(ctx, opts...), long, func(err error) bool {
+	err = a.printEntries(c.Anchor(p).ViewAll(ctx, a.viewOptions()...), long, func(err error) bool {
 		if !p.IsRoot() || !oneServer(err) {
 			return false
 		}
 		silent++
-		fmt.Fprintf(a.stderr, "circuit: %s\n", plainError(at("ls", "", err)))
+		a.tellSilent("ls", err)
 		return true
 	})
 	if err == nil && silent > 0 {
@@ -118,7 +114,7 @@ func (a *app) printEntries(entries iter.Seq2[client.Entry, error], long bool, pa
 		case a.flags.json():
 			err = a.printJSON(e)
 		case long:
-			_, err = fmt.Fprintf(a.stdout, "%-4s %-20s %s\n", e.Kind, orDash(e.State), e.Path)
+			_, err = fmt.Fprintf(a.stdout, "%-25s %s\n", fmt.Sprintf("%-4s %s", e.Kind, orDash(e.State)), e.Path)
 		default:
 			_, err = fmt.Fprintf(a.stdout, "%-4s %s\n", e.Kind, e.Path)
 		}

@@ -41,18 +41,15 @@ func (a *app) mkprocCommand() command {
 		plain:    true,
 		complete: a.completePath,
 		run: func(ctx context.Context, _ *cobra.Command, args []string) error {
-			c, anchor, err := a.anchor(ctx, args[0])
-			if err != nil {
+			return a.reach(ctx, args[0], func(anchor *client.Anchor) error {
+				cmd, err := a.readCommand(ctx)
+				if err != nil {
+					return err
+				}
+				defer a.patient("still waiting for an answer about " + args[0])()
+				_, err = anchor.MakeProc(ctx, cmd)
 				return err
-			}
-			defer c.Close()
-			cmd, err := a.readCommand(ctx)
-			if err != nil {
-				return err
-			}
-			defer a.patient("still waiting for an answer about " + args[0])()
-			_, err = anchor.MakeProc(ctx, cmd)
-			return err
+			})
 		},
 	}
 }

@@ -30,7 +30,15 @@ A channel:
   NumSend, NumRecv        messages accepted, and confirmed by receivers
   Buffered, BufferedBytes, Senders, Receivers, Redelivered
 
-A server: its ID, address, process, version, and how much it hosts.
+A subscription:
+
+  Kind                    @join or @leave
+  Pending                 events that wait, those that receivers have included
+  Overflow, Limit         events given up, and how many may wait
+  NumEvents, NumRecv, Receivers, Redelivered
+
+A server: its ID, Address, PID, Version, when it Started and Joined a circuit, the
+Neighbours that it has links with, and how much it hosts.
 `
 
 func (a *app) peekCommand() command {
@@ -62,6 +70,8 @@ func peek(ctx context.Context, anchor *client.Anchor) (any, error) {
 	case *client.Proc:
 		return e.Stat(ctx)
 	case *client.Chan:
+		return e.Stat(ctx)
+	case *client.Subscription:
 		return e.Stat(ctx)
 	case *client.Server:
 		return e.Stat(ctx)

@@ -16,15 +16,22 @@ const recvHelp = `  circuit recv /X88550014d4c82e4d/this/is/charlie > got
 
 Usage: circuit recv [-n N | --all] PATH
 
-Waits for a message and prints it as it is. Exits 0 only once the circuit has
-confirmed that nobody else gets it; if recv is cut off before, another receiver
-gets it, marked as redelivered, which recv tells on standard error.
+Waits for a message of a channel and prints it as it is. Exits 0 only once the
+circuit has confirmed that nobody else gets it; if recv is cut off before, another
+receiver gets it, marked as redelivered, which recv tells on standard error.
 
   -n N    receive this many messages
   --all   receive until the channel is closed and drained, and then exit 0
 
 Exits 8 if the channel is closed and drained, or scrubbed. With -o json, prints
 each message as {"Redelivered":false,"Data":"base64"}.
+
+From a subscription (mk@join, mk@leave), recv receives in the same way, a message
+an event, and prints the path of the server that joined or left, on a line. Where
+events were given up because too many waited, it prints a line with overflow and
+how many, and exits 1 in the end; circuit ls / tells who is there. With -o json:
+Change (present, joined, left, failed or overflow), Path, Address, Version, Time,
+and where they say something, Lost and Redelivered.
 `
 
 func (a *app) recvCommand() command {
@@ -32,7 +39,7 @@ func (a *app) recvCommand() command {
 	n := count(1)
 	return command{
 		use:   "recv PATH",
-		short: "receive messages from a channel",
+		short: "receive messages from a channel, or events from a subscription",
 		help:  recvHelp,
 		args:  [2]int{1, 1},
 		flags: func(cmd *cobra.Command) {
@@ -44,12 +51,16 @@ func (a *app) recvCommand() command {
 			if all && cmd.Flags().Changed("number") {
 				return usageErrorf(cmd, "-n and --all exclude each other")
 			}
-			c, anchor, err := a.anchor(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			return a.receive(args[0], anchor.Chan().Receiver(ctx), int(n), all)
+			return a.reach(ctx, args[0], func(anchor *client.Anchor) error {
+				element, err := anchor.Get(ctx)
+				if sub, ok := element.(*client.Subscription); ok {
+					return a.receiveEvents(args[0], sub.Receiver(ctx), int(n), all)
+				}
+				if err != nil {
+					return about("recv", err)
+				}
+				return a.receive(args[0], anchor.Chan().Receiver(ctx), int(n), all)
+			})
 		},
 	}
 }
@@ -114,5 +125,47 @@ func (a *app) messageJSON(m *client.Message) error {
 		return err
 	}
 	_, err := io.WriteString(a.stdout, "\"}\n")
+	return err
+}
+
+// receiveEvents receives and prints n events, or all until an error.
+func (a *app) receiveEvents(path string, r *client.EventReceiver, n int, all bool) (err error) {
+	defer func() {
+		if cerr := r.Close(); err == nil || inDoubt(cerr) {
+			err = cerr
+		}
+	}()
+	missed := false
+	for i := 0; all || i < n; i++ {
+		e, err := r.Next()
+		if err == nil {
+			err = a.printEvent(path, e)
+		}
+		if err != nil {
+			return err
+		}
+		r.Ack()
+		missed = missed || e.Change == client.Overflowed
+	}
+	if missed {
+		return status(exitFailed)
+	}
+	return nil
+}
+
+// printEvent prints one event.
+func (a *app) printEvent(path string, e client.Event) error {
+	if e.Redelivered {
+		fmt.Fprintf(a.stderr, "circuit: recv %s: this event is redelivered; another receiver may have used it\n", path)
+	}
+	line := e.Path.String()
+	if e.Change == client.Overflowed {
+		line = fmt.Sprintf("%s %d", e.Change, e.Lost)
+		fmt.Fprintf(a.stderr, "circuit: recv %s: too many events waited; lost: %d; circuit ls / tells which servers there are now\n", path, e.Lost)
+	}
+	if a.flags.json() {
+		return a.printJSON(e)
+	}
+	_, err := fmt.Fprintln(a.stdout, line)
 	return err
 }

@@ -161,11 +161,12 @@ func (a *app) rootCommand() *cobra.Command {
 // commands returns all commands but help, in the order of the help.
 func (a *app) commands() []command {
 	return []command{
-		a.startCommand(), a.joinCommand(), a.stkCommand(), a.suicideCommand(),
+		a.startCommand(), a.joinCommand(), a.serversCommand(), a.overlayCommand(), a.stkCommand(), a.suicideCommand(),
 		a.lsCommand(), a.peekCommand(), a.scrubCommand(),
 		a.mkprocCommand(), a.stdinCommand(), a.stdoutCommand(), a.stderrCommand(),
 		a.signalCommand(), a.waitCommand(), a.waitallCommand(),
 		a.mkchanCommand(), a.sendCommand(), a.recvCommand(), a.closeCommand(),
+		a.mkjoinCommand(), a.mkleaveCommand(),
 		a.keygenCommand(), a.demoCommand(), a.versionCommand(), a.completionCommand(), a.manCommand(),
 	}
 }

@@ -43,13 +43,10 @@ func (a *app) sendCommand() command {
 		},
 		complete: a.completePath,
 		run: func(ctx context.Context, _ *cobra.Command, args []string) error {
-			c, anchor, err := a.anchor(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			a.noteTerminal("the message")
-			return a.send(ctx, anchor.Chan().Sender(ctx), lines)
+			return a.reach(ctx, args[0], func(anchor *client.Anchor) error {
+				a.noteTerminal("the message")
+				return a.send(ctx, anchor.Chan().Sender(ctx), lines)
+			})
 		},
 	}
 }

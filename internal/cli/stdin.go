@@ -32,12 +32,9 @@ func (a *app) stdinCommand() command {
 		plain:    true,
 		complete: a.completePath,
 		run: func(ctx context.Context, _ *cobra.Command, args []string) error {
-			c, anchor, err := a.anchor(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			return a.feed(ctx, anchor.Proc())
+			return a.reach(ctx, args[0], func(anchor *client.Anchor) error {
+				return a.feed(ctx, anchor.Proc())
+			})
 		},
 	}
 }

@@ -46,21 +46,18 @@ func (a *app) outputCommand(name, short, help string, open func(*client.Proc, co
 		},
 		complete: a.completePath,
 		run: func(ctx context.Context, _ *cobra.Command, args []string) error {
-			c, anchor, err := a.anchor(ctx, args[0])
-			if err != nil {
+			return a.reach(ctx, args[0], func(anchor *client.Anchor) error {
+				opts := []client.OutputOption{client.FromOffset(uint64(from))}
+				if noFollow {
+					opts = append(opts, client.NoFollow())
+				}
+				out := open(anchor.Proc(), ctx, opts...)
+				err := a.copyOutput(name+" "+args[0], out)
+				if cerr := out.Close(); err == nil {
+					err = cerr
+				}
 				return err
-			}
-			defer c.Close()
-			opts := []client.OutputOption{client.FromOffset(uint64(from))}
-			if noFollow {
-				opts = append(opts, client.NoFollow())
-			}
-			out := open(anchor.Proc(), ctx, opts...)
-			err = a.copyOutput(name+" "+args[0], out)
-			if cerr := out.Close(); err == nil {
-				err = cerr
-			}
-			return err
+			})
 		},
 	}
 }

@@ -29,22 +29,19 @@ func (a *app) waitCommand() command {
 		args:     [2]int{1, 1},
 		complete: a.completePath,
 		run: func(ctx context.Context, _ *cobra.Command, args []string) error {
-			c, anchor, err := a.anchor(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			stat, err := anchor.Proc().Wait(ctx)
-			if err != nil {
-				return err
-			}
-			if err := a.printState(stat); err != nil {
-				return err
-			}
-			if stat.Phase == client.LostProc {
-				return &client.Error{Kind: client.ErrLost, Err: errors.New("its server was killed; what became of it is not known")}
-			}
-			return status(stat.ExitCode)
+			return a.reach(ctx, args[0], func(anchor *client.Anchor) error {
+				stat, err := anchor.Proc().Wait(ctx)
+				if err != nil {
+					return err
+				}
+				if err := a.printState(stat); err != nil {
+					return err
+				}
+				if stat.Phase == client.LostProc {
+					return &client.Error{Kind: client.ErrLost, Err: errors.New("its server was killed; what became of it is not known")}
+				}
+				return status(stat.ExitCode)
+			})
 		},
 	}
 }

@@ -82,6 +82,43 @@ func ChanStatFromProto(p *circuitv1.ChanStat) circuit.ChanStat {
 	}
 }
 
+// SubscriptionStatToProto returns the wire's form of s.
+func SubscriptionStatToProto(s circuit.SubscriptionStat) *circuitv1.SubscriptionStat {
+	return &circuitv1.SubscriptionStat{
+		Kind: string(s.Kind), Pending: uint64(s.Pending), Overflow: uint64(s.Overflow), Limit: uint64(s.Limit),
+		NumEvents: uint64(s.NumEvents), NumRecv: uint64(s.NumRecv), Receivers: uint64(s.Receivers), Redelivered: uint64(s.Redelivered),
+	}
+}
+
+// SubscriptionStatFromProto is the inverse of SubscriptionStatToProto.
+func SubscriptionStatFromProto(p *circuitv1.SubscriptionStat) circuit.SubscriptionStat {
+	return circuit.SubscriptionStat{
+		Kind: circuit.Kind(p.GetKind()), Pending: int(p.GetPending()), Overflow: int(p.GetOverflow()), Limit: int(p.GetLimit()),
+		NumEvents: int(p.GetNumEvents()), NumRecv: int(p.GetNumRecv()), Receivers: int(p.GetReceivers()), Redelivered: int(p.GetRedelivered()),
+	}
+}
+
+// EventToProto returns the wire's form of e.
+func EventToProto(e circuit.Event) *circuitv1.Event {
+	id, _ := e.Path.Server() // 0 for the root
+	return &circuitv1.Event{
+		Change: string(e.Change), Server: uint64(id), Address: e.Address, Version: e.Version,
+		Time: stamp(e.Time), Lost: uint64(e.Lost), Redelivered: e.Redelivered,
+	}
+}
+
+// EventFromProto is the inverse of EventToProto.
+func EventFromProto(p *circuitv1.Event) circuit.Event {
+	e := circuit.Event{
+		Change: circuit.Change(p.GetChange()), Address: p.GetAddress(), Version: p.GetVersion(),
+		Time: unstamp(p.GetTime()), Lost: int(p.GetLost()), Redelivered: p.GetRedelivered(),
+	}
+	if p.GetServer() != 0 {
+		e.Path = circuit.ServerID(p.GetServer()).Path()
+	}
+	return e
+}
+
 // MemberToProto returns the wire's form of m.
 func MemberToProto(m circuit.Member) *circuitv1.Member {
 	return &circuitv1.Member{Server: uint64(m.ID), Address: m.Address, Joined: stamp(m.Joined), Version: m.Version}
@@ -97,7 +134,7 @@ func ServerStatToProto(s circuit.ServerStat) *circuitv1.ServerStat {
 	p := &circuitv1.ServerStat{
 		Server: uint64(s.ID), Address: s.Address, Pid: int64(s.PID), Version: s.Version, Started: stamp(s.Started),
 		Servers: uint64(s.Servers), Anchors: uint64(s.Anchors), Procs: uint64(s.Procs), Chans: uint64(s.Chans),
-		SpoolBytes: uint64(s.SpoolBytes), ChanBytes: uint64(s.ChanBytes),
+		SpoolBytes: uint64(s.SpoolBytes), ChanBytes: uint64(s.ChanBytes), Joined: stamp(s.Joined), Subscriptions: uint64(s.Subscriptions),
 	}
 	for _, n := range s.Neighbours {
 		p.Neighbours = append(p.Neighbours, uint64(n))
@@ -111,6 +148,7 @@ func ServerStatFromProto(p *circuitv1.ServerStat) circuit.ServerStat {
 		ID: circuit.ServerID(p.GetServer()), Address: p.GetAddress(), PID: int(p.GetPid()), Version: p.GetVersion(), Started: unstamp(p.GetStarted()),
 		Servers: int(p.GetServers()), Anchors: int(p.GetAnchors()), Procs: int(p.GetProcs()), Chans: int(p.GetChans()),
 		SpoolBytes: circuit.Size(p.GetSpoolBytes()), ChanBytes: circuit.Size(p.GetChanBytes()),
+		Joined: unstamp(p.GetJoined()), Subscriptions: int(p.GetSubscriptions()),
 	}
 	for _, n := range p.GetNeighbours() {
 		s.Neighbours = append(s.Neighbours, circuit.ServerID(n))

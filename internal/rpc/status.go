@@ -11,34 +11,28 @@ import (
 	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
 )
 
-// code returns the gRPC code that comes nearest to a kind, for callers that
+// nearest has for each kind the gRPC code that comes nearest, for callers that
 // know no circuit.v1.Error.
+var nearest = [...]codes.Code{
+	circuit.Internal:    codes.Internal,
+	circuit.NotFound:    codes.NotFound,
+	circuit.Exists:      codes.AlreadyExists,
+	circuit.Invalid:     codes.InvalidArgument,
+	circuit.Unreachable: codes.Unavailable,
+	circuit.Closed:      codes.FailedPrecondition,
+	circuit.Denied:      codes.PermissionDenied,
+	circuit.Timeout:     codes.DeadlineExceeded,
+	circuit.Canceled:    codes.Canceled,
+	circuit.Exhausted:   codes.ResourceExhausted,
+	circuit.Lost:        codes.Aborted,
+	circuit.Unsupported: codes.Unimplemented,
+}
+
 func code(k circuit.ErrorKind) codes.Code {
-	switch k {
-	case circuit.NotFound:
-		return codes.NotFound
-	case circuit.Exists:
-		return codes.AlreadyExists
-	case circuit.Invalid:
-		return codes.InvalidArgument
-	case circuit.Unreachable:
-		return codes.Unavailable
-	case circuit.Closed:
-		return codes.FailedPrecondition
-	case circuit.Denied:
-		return codes.PermissionDenied
-	case circuit.Timeout:
-		return codes.DeadlineExceeded
-	case circuit.Canceled:
-		return codes.Canceled
-	case circuit.Exhausted:
-		return codes.ResourceExhausted
-	case circuit.Lost:
-		return codes.Aborted
-	case circuit.Unsupported:
-		return codes.Unimplemented
+	if k == 0 || int(k) >= len(nearest) {
+		return codes.Internal
 	}
-	return codes.Internal
+	return nearest[k]
 }
 
 // ToStatus turns what a service failed with into a gRPC status that carries a

@@ -8,23 +8,26 @@ import (
 
 	"github.com/gocircuit/circuit"
 	"github.com/gocircuit/circuit/internal/element/channel"
+	"github.com/gocircuit/circuit/internal/element/subscription"
 	"github.com/gocircuit/circuit/internal/transport"
 )
 
 // Limits bound everything that can grow in a server. At a limit there is an
 // error of kind Exhausted, or back-pressure. A zero field means its default.
 type Limits struct {
-	Anchors      int64 // anchors, those above elements included
-	Processes    int64 // process elements, ended ones included; never more than a quarter of the open files allowed
-	StreamSpool  int64 // bytes kept of an output stream whose command does not say
-	Spool        int64 // bytes kept of all output streams
-	SpoolMemory  int64 // bytes of those that are kept in memory, the rest being in files
-	ChannelBytes int64 // bytes held for all channels
-	ChannelCalls int64 // sends and receives open at once on one channel
-	Streams      int64 // calls open at once on one connection
-	Connections  int64 // connections open at once, of clients and again of servers; never more than a quarter of the open files allowed
-	Handshakes   int64 // connections not yet authenticated; at the limit the oldest is dropped
-	RequestBytes int64 // bytes of one request or frame
+	Anchors       int64 // anchors, those above elements included
+	Processes     int64 // process elements, ended ones included; never more than a quarter of the open files allowed
+	StreamSpool   int64 // bytes kept of an output stream whose command does not say
+	Spool         int64 // bytes kept of all output streams
+	SpoolMemory   int64 // bytes of those that are kept in memory, the rest being in files
+	ChannelBytes  int64 // bytes held for all channels
+	ChannelCalls  int64 // sends and receives open at once on one channel
+	Subscriptions int64 // subscription elements
+	Events        int64 // events that wait in one subscription; then the oldest are given up, and receivers told
+	Streams       int64 // calls open at once on one connection
+	Connections   int64 // connections open at once, of clients and again of servers; never more than a quarter of the open files allowed
+	Handshakes    int64 // connections not yet authenticated; at the limit the oldest is dropped
+	RequestBytes  int64 // bytes of one request or frame
 }
 
 // LimitDoc describes one limit for the command line.
@@ -49,6 +52,8 @@ func LimitDocs() []LimitDoc {
 		{"spool-memory", 16 << 20, true, 1 << 20, math.MaxInt64, "of that, kept in memory; the rest is in files", func(l *Limits) *int64 { return &l.SpoolMemory }},
 		{"channel-bytes", 1 << 30, true, 64 << 10, math.MaxInt64, "held for all channels", func(l *Limits) *int64 { return &l.ChannelBytes }},
 		{"channel-calls", channel.DefaultCalls, false, 2, most, "sends and receives open at once on one channel", func(l *Limits) *int64 { return &l.ChannelCalls }},
+		{"subscriptions", subscription.DefaultSubscriptions, false, 1, most, "subscriptions", func(l *Limits) *int64 { return &l.Subscriptions }},
+		{"events", subscription.DefaultEvents, false, 1, most, "events waiting in one subscription; the oldest are given up", func(l *Limits) *int64 { return &l.Events }},
 		{"streams", transport.DefaultMaxStreams, false, 16, most, "calls open at once on one connection", func(l *Limits) *int64 { return &l.Streams }},
 		{"connections", 10_000, false, 8, most, "connections open at once, of clients and again of servers", func(l *Limits) *int64 { return &l.Connections }},
 		{"handshakes", 1024, false, 1, most, "connections not yet authenticated; at the limit the oldest is dropped", func(l *Limits) *int64 { return &l.Handshakes }},

@@ -24,6 +24,7 @@ import (
 	"github.com/gocircuit/circuit/internal/dialfile"
 	"github.com/gocircuit/circuit/internal/element/channel"
 	"github.com/gocircuit/circuit/internal/element/proc"
+	"github.com/gocircuit/circuit/internal/element/subscription"
 	"github.com/gocircuit/circuit/internal/mesh"
 	"github.com/gocircuit/circuit/internal/overlay"
 	"github.com/gocircuit/circuit/internal/router"
@@ -46,6 +47,7 @@ type Server struct {
 	tree     *anchor.Tree
 	procs    *proc.Service
 	chans    *channel.Service
+	subs     *subscription.Service
 	mesh     *mesh.Mesh
 	router   *router.Router
 	grpc     [2]*grpc.Server // for clients, for servers
@@ -151,6 +153,7 @@ func (s *Server) compose(cred *credential.Credential) error {
 		return err
 	}
 	s.chans = channel.NewService(channel.Config{Tree: s.tree, MaxBytes: limits.ChannelBytes, MaxCalls: int(limits.ChannelCalls)})
+	s.subs = s.newSubscriptions()
 	s.pool = transport.NewPool(&transport.Dialer{Cred: cred, Network: s.cfg.Network, Codec: codec, NoSilenceCheck: true})
 	s.router = router.New(router.Config{Self: s.url.ID, Peer: s.peer})
 	if err := s.startMesh(cred); err != nil {
@@ -192,8 +195,10 @@ func (s *Server) startMesh(cred *credential.Credential) error {
 	return nil
 }
 
-// onEvent follows the circuit: a server that left has no connections here.
+// onEvent follows the circuit: a server that left has no connections here, and
+// subscriptions tell of it.
 func (s *Server) onEvent(e mesh.Event) {
+	s.subs.Tell(eventOf(e))
 	facts := []any{slog.Any("server", e.Member.ID), slog.String("address", e.Member.Address)}
 	switch {
 	case e.Joined:

@@ -43,6 +43,7 @@ func (s *Server) newGRPC(role credential.Role) *grpc.Server {
 	circuitv1.RegisterAnchorsServer(g, anchor.NewService(s.tree))
 	circuitv1.RegisterProcsServer(g, s.procs)
 	circuitv1.RegisterChansServer(g, s.chans)
+	circuitv1.RegisterSubscriptionsServer(g, s.subs)
 	circuitv1.RegisterServersServer(g, s.newElement())
 	circuitv1.RegisterMeshServer(g, s.mesh)
 	grpc_health_v1.RegisterHealthServer(g, health.NewServer())
@@ -67,10 +68,11 @@ func (s *Server) newElement() *element.Service {
 }
 
 func (s *Server) stat() circuit.ServerStat {
+	self, _ := s.mesh.Member(s.url.ID)
 	return circuit.ServerStat{
-		ID: s.url.ID, Address: s.url.Address(), PID: os.Getpid(), Version: s.cfg.Version, Started: s.started,
+		ID: s.url.ID, Address: s.url.Address(), PID: os.Getpid(), Version: s.cfg.Version, Started: s.started, Joined: self.Joined,
 		Servers: s.mesh.Directory().Len(), Neighbours: s.mesh.Neighbours(), Anchors: s.tree.Count(),
-		Procs: s.procs.Count(), Chans: s.chans.Count(), SpoolBytes: s.procs.SpoolBytes(), ChanBytes: s.chans.Bytes(),
+		Procs: s.procs.Count(), Chans: s.chans.Count(), Subscriptions: s.subs.Count(), SpoolBytes: s.procs.SpoolBytes(), ChanBytes: s.chans.Bytes(),
 	}
 }
 

@@ -86,6 +86,7 @@ func (s *Server) shutdown() {
 	s.serving.Wait()
 	s.procs.Drain()
 	s.chans.Wait()
+	s.subs.Wait()
 	s.pool.Close()
 	s.listener.Close()
 	s.router.Close()

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"cmp"
+	"fmt"
 
 	"github.com/gocircuit/circuit"
 	"github.com/gocircuit/circuit/internal/directory"
@@ -65,8 +66,8 @@ func (c *checker) learnt(p *process, before, now directory.Directory) {
 				continue
 			}
 			if lacks := c.lacks(p, now, then); lacks != nil {
-				c.fail("causality: %s took in event %d of %s, and does not know yet of %s as it did: %+v, and not %+v",
-					p.host.Name, is.Events, c.sim.name(is.ID), c.sim.name(lacks.ID), now.Get(lacks.ID), *lacks)
+				c.fail("causality: %s took in event %d of %s, and does not know yet of %s as it did: it has %s, and not %s",
+					p.host.Name, is.Events, c.sim.name(is.ID), c.sim.name(lacks.ID), brief(now.Get(lacks.ID)), brief(lacks))
 				return false
 			}
 		}
@@ -90,6 +91,15 @@ func (c *checker) lacks(p *process, now, then directory.Directory) *directory.Re
 	return lacks
 }
 
+// brief says what matters of a record.
+func brief(r *directory.Record) string {
+	if r == nil {
+		return "nothing"
+	}
+	return fmt.Sprintf("instance %04x incarnation %d state %d events %x since %.3fs",
+		r.Instance&0xffff, r.Incarnation, r.State, r.Events, r.Since.Sub(began()).Seconds())
+}
+
 // behind reports whether what a server has of another falls behind what somebody
 // knew.
 func (c *checker) behind(p *process, have, then *directory.Record) bool {
@@ -108,7 +118,7 @@ func (c *checker) behind(p *process, have, then *directory.Record) bool {
 		cmp.Compare(out(have), out(then))); {
 	case order < 0:
 		return true
-	case order == 0:
+	case order == 0 && then.In(): // the departed have nothing more to say, unless they return
 		return have.Events < then.Events
 	}
 	return false

@@ -77,7 +77,7 @@ func (s *Sim) Deaths() int { return s.check.deaths }
 func (s *Sim) Hush() { s.check.silent = true }
 
 func (c *checker) fail(format string, args ...any) {
-	const most = 20
+	const most = 3
 	if len(c.failures) < most {
 		c.failures = append(c.failures, fmt.Errorf("%.3fs: %s", c.sim.now.Seconds(), fmt.Sprintf(format, args...)))
 	}

@@ -72,7 +72,7 @@ func (s *Sim) astray(p *process, first directory.Directory) error {
 	differ(first, view, directory.Prefix{}, func(under directory.Prefix) bool {
 		for r := range first.Under(under) {
 			if o := view.Get(r.ID); o == nil || *o != *r {
-				err = fmt.Errorf("difference: %s has %s as %+v, another as %+v", p.host.Name, s.name(r.ID), o, *r)
+				err = fmt.Errorf("difference: %s has of %s %s, another %s", p.host.Name, s.name(r.ID), brief(o), brief(r))
 			}
 		}
 		return err == nil

@@ -85,9 +85,9 @@ type file struct {
 	begun bool // and has its header
 }
 
-// put writes b, the bytes of the stream from offset on, to a slot, and makes
-// the slot's entry say so.
-func (f *file) put(to place, offset uint64, b []byte) (err error) {
+// put writes pieces of the stream to their slots, and makes the slots' entries
+// say so. Neighbours are written together.
+func (f *file) put(to []place, pieces []piece) (err error) {
 	flags := syscall.O_WRONLY
 	if !f.made {
 		flags |= syscall.O_CREAT | syscall.O_TRUNC
@@ -108,16 +108,42 @@ func (f *file) put(to place, offset uint64, b []byte) (err error) {
 		}
 		f.begun = true
 	}
-	if to.reused {
-		if err := writeAt(fd, make([]byte, entrySize), entryAt(to.slot)); err != nil {
+	for len(to) > 0 {
+		n := neighbours(to)
+		if err := putRun(fd, to[:n], pieces[:n]); err != nil {
+			return err
+		}
+		to, pieces = to[n:], pieces[n:]
+	}
+	return nil
+}
+
+// neighbours returns how many of the first places follow one another in the
+// file.
+func neighbours(to []place) int {
+	n := 1
+	for n < len(to) && to[n].slot == to[n-1].slot+1 && to[n].slot%groupSlots != 0 && to[n].reused == to[0].reused {
+		n++
+	}
+	return n
+}
+
+// putRun writes pieces to slots that follow one another.
+func putRun(fd int, to []place, pieces []piece) error {
+	entries := make([]byte, len(to)*entrySize)
+	if to[0].reused {
+		if err := writeAt(fd, entries, entryAt(to[0].slot)); err != nil {
 			return err
 		}
 	}
-	if err := writeAt(fd, b, slotAt(to.slot)+int64(offset%blockSize)); err != nil {
-		return err
+	entries = entries[:0]
+	for i, p := range pieces {
+		if err := writeAt(fd, p.data(), slotAt(to[i].slot)+int64(p.off%blockSize)); err != nil {
+			return err
+		}
+		entries = appendEntry(entries, entry{start: to[i].start, length: uint32(p.end() - to[i].start)})
 	}
-	e := entry{start: to.start, length: uint32(offset + uint64(len(b)) - to.start)}
-	return writeAt(fd, appendEntry(nil, e), entryAt(to.slot))
+	return writeAt(fd, entries, entryAt(to[0].slot))
 }
 
 // get reads the bytes of the stream from offset on from a slot into b.
@@ -201,43 +227,52 @@ type place struct {
 	reused bool   // it held another block
 }
 
-// place chooses where p goes: behind what the file has of its block, or to a
-// free slot.
-func (s *slots) place(p piece) place {
-	block := p.off / blockSize
-	if n := len(s.at); n > 0 && s.first+uint64(n)-1 == block {
-		start := s.start
-		if s.end != p.off { // what is between was given up
-			start = p.off
+// place chooses where pieces, which follow one another, go: the first behind
+// what the file has of its block, the others to the slots that were free for
+// longest, so that they are neighbours, or to new ones.
+func (s *slots) place(pieces []piece) []place {
+	to, made := make([]place, len(pieces)), s.made
+	for i, p := range pieces {
+		n := len(s.at)
+		switch {
+		case i == 0 && n > 0 && s.first+uint64(n)-1 == p.off/blockSize:
+			to[i] = place{slot: s.at[n-1], start: s.start}
+			if s.end != p.off { // what is between was given up
+				to[i].start = p.off
+			}
+		case len(s.free) > 0:
+			to[i] = place{slot: s.free[0], start: p.off, fresh: true, reused: true}
+			s.free = s.free[1:]
+		default:
+			to[i] = place{slot: made, start: p.off, fresh: true}
+			made++
 		}
-		return place{slot: s.at[n-1], start: start}
 	}
-	if n := len(s.free); n > 0 {
-		slot := s.free[n-1]
-		s.free = s.free[:n-1]
-		return place{slot: slot, start: p.off, fresh: true, reused: true}
-	}
-	return place{slot: s.made, start: p.off, fresh: true}
+	return to
 }
 
-// placed notes that p is where place said.
-func (s *slots) placed(to place, p piece) {
-	if to.fresh {
-		if len(s.at) == 0 {
-			s.first = p.off / blockSize
+// placed notes that pieces are where place said.
+func (s *slots) placed(to []place, pieces []piece) {
+	for i, p := range pieces {
+		if to[i].fresh {
+			if len(s.at) == 0 {
+				s.first = p.off / blockSize
+			}
+			s.at = append(s.at, to[i].slot)
+			if !to[i].reused {
+				s.made++
+			}
 		}
-		s.at = append(s.at, to.slot)
+		s.start, s.end = to[i].start, p.end()
 	}
-	if to.fresh && !to.reused {
-		s.made++
-	}
-	s.start, s.end = to.start, p.end()
 }
 
 // failed takes back what place chose.
-func (s *slots) failed(to place) {
-	if to.reused {
-		s.free = append(s.free, to.slot)
+func (s *slots) failed(to []place) {
+	for _, t := range to {
+		if t.reused {
+			s.free = append(s.free, t.slot)
+		}
 	}
 }
 

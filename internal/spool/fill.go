@@ -3,8 +3,12 @@ package spool
 import (
 	"errors"
 	"math"
+	"slices"
 	"time"
 )
+
+// spillMost is how many pieces are moved to the file at once at most.
+const spillMost = 4
 
 // grant is what a Fill may use.
 type grant struct {
@@ -94,7 +98,7 @@ func (s *Spool) grant(enlist bool) (g grant, why string, ok bool) {
 		return grant{}, "", true
 	}
 	if p := s.newest(); p == nil || p.room() == 0 || p.blk.isSmall() {
-		if s.memory+blockSize > streamMemory && !s.cfg.Drop && s.pace.waits(s.pieces[0]) {
+		if s.memory+blockSize > streamMemory && !s.cfg.Drop && s.pace.waits(s.pieces[min(spillMost, len(s.pieces))-1]) {
 			return grant{}, "", false
 		}
 		taken, why := s.takeBlock(enlist)
@@ -270,7 +274,7 @@ func (s *Spool) takeBlock(enlist bool) (taken bool, why string) {
 		var err error
 		switch {
 		case s.memory+blockSize > streamMemory:
-			err = s.spill()
+			err = s.spill(s.together())
 		case b.takeMemory(s, blockSize, false):
 			return true, ""
 		default:
@@ -279,7 +283,7 @@ func (s *Spool) takeBlock(enlist bool) (taken bool, why string) {
 			found, err = b.evict(s)
 			s.mu.Lock()
 			if err == nil && !found && len(s.pieces) > 0 {
-				err = s.spill()
+				err = s.spill(s.together())
 			} else if err == nil && !found {
 				// Others are at work with all of it.
 				return b.takeMemory(s, blockSize, enlist), fullServer
@@ -310,27 +314,45 @@ func (s *Spool) doWithout() bool {
 	return false
 }
 
-// spill moves the oldest piece in memory to the file. The caller holds writing
-// and mu; mu is released meanwhile.
-func (s *Spool) spill() error {
-	p := s.pieces[0]
-	slot := s.slots.place(p)
-	blk := p.blk.ref()
+// spill moves the n oldest pieces in memory to the file. The caller holds
+// writing and mu; mu is released meanwhile.
+func (s *Spool) spill(n int) error {
+	pieces := slices.Clone(s.pieces[:n])
+	to := s.slots.place(pieces)
+	for _, p := range pieces {
+		p.blk.ref()
+	}
 	s.mu.Unlock()
-	err := s.file.put(slot, p.off, blk.buf[:p.n])
-	blk.unref()
+	err := s.file.put(to, pieces)
+	for _, p := range pieces {
+		p.blk.unref()
+	}
 	s.mu.Lock()
 	if s.closed {
 		return ErrClosed
 	}
 	if err != nil {
-		s.slots.failed(slot)
+		s.slots.failed(to)
 		return err
 	}
-	s.slots.placed(slot, p)
-	s.cfg.Budget.giveBack(0, s.dropPiece())
+	s.slots.placed(to, pieces)
+	memory := int64(0)
+	for range pieces {
+		memory += s.dropPiece()
+	}
+	s.cfg.Budget.giveBack(0, memory)
 	s.cfg.Budget.touch(s, s.memory)
 	return nil
+}
+
+// together returns how many pieces to move to the file at once, where one must
+// be: a few, for that costs less, but none that a reader is coming for.
+func (s *Spool) together() int {
+	n := 1
+	for n < min(spillMost, len(s.pieces)) && (s.pace.given == 0 || s.pieces[n].end() <= s.pace.given) {
+		n++
+	}
+	return n
 }
 
 // spillAll moves all pieces to the file, for the sake of another spool, and
@@ -340,7 +362,7 @@ func (s *Spool) spillAll() (bool, error) {
 	defer s.mu.Unlock()
 	some := len(s.pieces) > 0
 	for len(s.pieces) > 0 {
-		if err := s.spill(); errors.Is(err, ErrClosed) {
+		if err := s.spill(min(spillMost, len(s.pieces))); errors.Is(err, ErrClosed) {
 			break
 		} else if err != nil {
 			return true, err

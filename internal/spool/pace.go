@@ -5,8 +5,8 @@ import "time"
 const (
 	// paceWait is how long a writer waits at most for the furthest reader to
 	// get paceStep further. A slower reader is not worth waiting for.
-	paceWait = 2 * time.Millisecond
-	paceStep = 2 * blockSize
+	paceWait = 4 * time.Millisecond
+	paceStep = spillMost * blockSize
 	// After a wait in vain the writer moves this many blocks to the file before
 	// it waits again, and twice as many each time.
 	paceSkip    = 64
@@ -16,8 +16,9 @@ const (
 // pace keeps a writer that is faster than its reader from running away. Bytes
 // that a reader takes while they are in memory cost half of what those cost
 // that go by way of the file. So a writer that is about to move bytes there
-// which a reader is coming for waits a moment, as it would with a pipe; and as
-// it moves one block where the reader reads two, one who came late catches up.
+// which a reader is coming for waits a moment, as it would with a pipe, until
+// it can move several blocks that were read at once; and as it moves one block
+// where a reader who came late reads several, that one catches up.
 // It is a matter of speed alone: the writer never waits for long.
 type pace struct {
 	given uint64 // where the furthest reader is
@@ -28,10 +29,10 @@ type pace struct {
 }
 
 // waits reports whether the writer should wait before it moves the oldest
-// piece in memory to the file.
-func (p *pace) waits(oldest piece) bool {
+// pieces in memory, up to this one, to the file.
+func (p *pace) waits(last piece) bool {
 	switch {
-	case p.given == 0 || p.given >= oldest.end():
+	case p.given == 0 || p.given >= last.end():
 		p.until = 0
 		return false // nobody reads, or all have read it
 	case p.skip > 0:
@@ -43,7 +44,7 @@ func (p *pace) waits(oldest piece) bool {
 	case p.until == 0:
 		p.until = p.given + paceStep
 	}
-	p.wake = min(p.until, oldest.end())
+	p.wake = min(p.until, last.end())
 	return true
 }
 

@@ -233,7 +233,7 @@ func TestSilenceEndsCalls(t *testing.T) {
 			if err = stream.RecvMsg(new(circuitv1.StdinReply)); status.Code(err) != codes.Unavailable {
 				t.Errorf("the call ends with %v", err)
 			}
-			if took := time.Since(began); took != 2*silentTime {
+			if took := time.Since(began); took != silentTime+noticeTime+answerTime {
 				t.Errorf("it took %v", took)
 			}
 			if !strings.Contains(err.Error(), "nothing came for 6s") {
@@ -242,6 +242,48 @@ func TestSilenceEndsCalls(t *testing.T) {
 			m.Heal("c", "s")
 		})
 	}
+}
+
+// TestSilenceIsTold lets a server fall silent for a while, and then for good:
+// that is told before the call that waits for it ends. Nothing is told of one
+// that is alive, however long the call waits.
+func TestSilenceIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory()
+		s := startServer(t, m.Host("s"), "s:11022", ListenConfig{})
+		d := s.dialer(t, m.Host("c"))
+		told := 0
+		d.OnSilence = func(addr string, silent time.Duration) {
+			if told++; addr != "s:11022" || silent < silentTime+noticeTime || silent > 2*silentTime+noticeTime {
+				t.Errorf("told of %s, silent for %v", addr, silent)
+			}
+		}
+		c, err := d.Dial(t.Context(), "s:11022", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		ended := pend(t, s, c)
+		after := func(pause time.Duration, want int) {
+			t.Helper()
+			time.Sleep(pause)
+			synctest.Wait()
+			if told != want {
+				t.Errorf("told %d times, want %d", told, want)
+			}
+		}
+		after(time.Hour, 0)
+		m.Cut("c", "s")
+		after(silentTime+noticeTime, 1)
+		m.Heal("c", "s")
+		after(time.Hour, 1)
+		m.Cut("c", "s")
+		if err := <-ended; status.Code(err) != codes.Unavailable {
+			t.Errorf("the call ends with %v", err)
+		}
+		after(time.Hour, 2)
+		m.Heal("c", "s")
+	})
 }
 
 // TestSilenceIsNoticedByShortCalls makes calls that give up sooner than the

@@ -16,8 +16,12 @@ const (
 	// connectTime is how long connecting takes at most, handshakes included.
 	connectTime = 5 * time.Second
 	// silentTime is how long a connection with calls pending may be silent
-	// before it is asked for a sign of life, and how long that may take.
-	silentTime = 3 * time.Second
+	// before it is asked for a sign of life, noticeTime how long that may take
+	// before OnSilence is called, and answerTime how much longer until it is
+	// given up.
+	silentTime = 2 * time.Second
+	noticeTime = time.Second
+	answerTime = 3 * time.Second
 	// A server under attack may drop an honest handshake; it is tried again.
 	handshakeTries = 8
 	tryAgainAfter  = 50 * time.Millisecond // doubled each time, up to
@@ -35,6 +39,11 @@ type Dialer struct {
 	Codec encoding.CodecV2
 	// NoSilenceCheck leaves it to others to notice that a server fell silent.
 	NoSilenceCheck bool
+	// OnSilence is called when calls wait for the server at addr, and it has not
+	// given a sign of life for that long, although it was asked for one. Every
+	// connection may call it, more than once, and waits for it before it closes.
+	// Nil means nobody.
+	OnSilence func(addr string, silent time.Duration)
 
 	buffers buffers
 }
@@ -106,7 +115,7 @@ func (d *Dialer) establish(ctx context.Context, raw net.Conn, addr string, want 
 	if err != nil {
 		return nil, err
 	}
-	s := newSession(newSecured(c, w, peer), addr, d.NoSilenceCheck)
+	s := newSession(newSecured(c, w, peer), addr, d)
 	if err := s.start(ctx, d.Codec); err != nil {
 		return nil, err
 	}

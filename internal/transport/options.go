@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 )
@@ -22,7 +23,7 @@ const (
 	streamWindow = 1 << 20
 	connWindow   = 8 << 20
 	readBuffer   = 32 << 10
-	writeBuffer  = 128 << 10 // lent by gRPC while something is written; what the wire joins
+	writeBuffer  = 129 << 10 // lent by gRPC while something is written: a message of 128 KiB, with all headers
 	maxMessage   = 4 << 20   // bytes of one message
 	maxHeaders   = 64 << 10  // bytes of a call's metadata
 
@@ -50,6 +51,7 @@ func ServerOptions(role credential.Role, codec encoding.CodecV2) []grpc.ServerOp
 		grpc.ForceServerCodecV2(codec),
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connWindow),
+		experimental.BufferPool(new(framePool)),
 		grpc.ReadBufferSize(readBuffer),
 		grpc.WriteBufferSize(writeBuffer),
 		grpc.MaxConcurrentStreams(DefaultMaxStreams),
@@ -74,6 +76,7 @@ func dialOptions(codec encoding.CodecV2, dial func(context.Context, string) (net
 		),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
+		experimental.WithBufferPool(new(framePool)),
 		grpc.WithReadBufferSize(readBuffer),
 		grpc.WithWriteBufferSize(writeBuffer),
 		grpc.WithMaxHeaderListSize(maxHeaders),

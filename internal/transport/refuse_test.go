@@ -46,7 +46,10 @@ func TestClientOverTheLimitIsTold(t *testing.T) {
 		}
 		// Who stays all the same, without a word, is closed.
 		time.Sleep(3 * refusedTime)
-		if n := len(s.refused.conns); n != 0 {
+		s.refused.mu.Lock()
+		n := len(s.refused.conns)
+		s.refused.mu.Unlock()
+		if n != 0 {
 			t.Errorf("%d connections are still being refused", n)
 		}
 		// Once there is room, the same client is served.

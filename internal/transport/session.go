@@ -36,19 +36,19 @@ type session struct {
 	lastUse atomic.Int64 // when a call last began or ended, as time since conn.wire.began
 	asked   atomic.Int64 // when a call first began after bytes last came; the same
 
-	unwatched bool // no silence check
-	mu        sync.Mutex
-	silence   *time.Timer    // runs while calls are pending, and up to silentTime longer
-	armed     bool           // silence runs, or its function does
-	closed    bool           // no further checks
-	checks    sync.WaitGroup // silence's function
+	dialer  *Dialer // says whether and how silence is told
+	mu      sync.Mutex
+	silence *time.Timer    // runs while calls are pending, and up to silentTime longer
+	armed   bool           // silence runs, or its function does
+	closed  bool           // no further checks
+	checks  sync.WaitGroup // silence's function
 }
 
 var errEnded = errors.New("the connection ended")
 
-func newSession(c *secured, addr string, unwatched bool) *session {
+func newSession(c *secured, addr string, d *Dialer) *session {
 	s := &session{
-		conn: c, addr: addr, unwatched: unwatched,
+		conn: c, addr: addr, dialer: d,
 		ended: make(chan struct{}), finished: make(chan struct{}),
 	}
 	c.onClose = s.end
@@ -143,7 +143,7 @@ func (s *session) begin() error {
 	if s.asked.Load() <= s.conn.wire.heard.Load() {
 		s.asked.Store(now)
 	}
-	if s.pending.Add(1) == 1 && !s.unwatched {
+	if s.pending.Add(1) == 1 && !s.dialer.NoSilenceCheck {
 		s.arm()
 	}
 	return nil
@@ -236,8 +236,8 @@ func (s *session) check() {
 	silent := min(s.conn.wire.silentFor(), time.Since(s.conn.wire.began)-time.Duration(s.asked.Load()))
 	next := silentTime - silent
 	if s.pending.Load() > 0 && next <= 0 {
-		if !s.alive() {
-			fell := fmt.Sprintf("is given up: nothing came for %v", (silent + silentTime).Round(time.Second))
+		if !s.alive(silent) {
+			fell := fmt.Sprintf("is given up: nothing came for %v", (silent + noticeTime + answerTime).Round(time.Second))
 			s.why.CompareAndSwap(nil, &fell)
 			s.conn.abort()
 			return
@@ -252,10 +252,22 @@ func (s *session) check() {
 	}
 }
 
-// alive makes a health check, and reports whether anything came before it had
+// alive asks a server that has been silent for a sign of life, and reports
+// whether one came in time.
+func (s *session) alive(silent time.Duration) bool {
+	if s.answers(noticeTime) {
+		return true
+	}
+	if tell := s.dialer.OnSilence; tell != nil && !s.isEnded() {
+		tell(s.addr, silent+noticeTime)
+	}
+	return s.answers(answerTime)
+}
+
+// answers makes a health check, and reports whether anything came before it had
 // to.
-func (s *session) alive() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), silentTime)
+func (s *session) answers(within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	asked := time.Now()
 	_, err := grpc_health_v1.NewHealthClient(s.cc).Check(ctx, new(grpc_health_v1.HealthCheckRequest))

@@ -10,13 +10,14 @@ import (
 
 	"github.com/gocircuit/circuit/internal/credential"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/mem"
 )
 
 const (
 	recordSize = 16 << 10 // most plaintext in a TLS record
 	// writeSize is the most that reaches the system in one write. It holds
-	// eight full records and what TLS adds to each.
-	writeSize  = 8 * (recordSize + 64)
+	// all that gRPC writes at once, and what TLS adds to each record.
+	writeSize  = writeBuffer + (writeBuffer/recordSize+1)*64
 	aheadSize  = 64 << 10 // most that is read from the system at once
 	hungryRead = 4 << 10  // a read that fills this much is worth reading ahead after
 )
@@ -40,6 +41,47 @@ func (b *buffers) getWrite() *[writeSize]byte {
 		return p
 	}
 	return new([writeSize]byte)
+}
+
+// frameSizes are those of the buffers that framePool keeps: gRPC reads every
+// frame of data into one, and a frame has no more than the largest.
+const (
+	smallFrame = 4 << 10
+	fullFrame  = 16 << 10
+)
+
+// framePool is gRPC's pool of buffers for what comes in. Unlike gRPC's own it
+// does not clear a buffer that is about to be overwritten.
+type framePool struct{ small, full sync.Pool } // of *[]byte
+
+// Get implements mem.BufferPool.
+func (p *framePool) Get(n int) *[]byte {
+	pool, size := &p.full, fullFrame
+	switch {
+	case n > fullFrame:
+		return mem.DefaultBufferPool().Get(n)
+	case n <= smallFrame:
+		pool, size = &p.small, smallFrame
+	}
+	b, ok := pool.Get().(*[]byte)
+	if !ok {
+		b = new([]byte)
+		*b = make([]byte, size)
+	}
+	*b = (*b)[:n]
+	return b
+}
+
+// Put implements mem.BufferPool.
+func (p *framePool) Put(b *[]byte) {
+	switch cap(*b) {
+	case smallFrame:
+		p.small.Put(b)
+	case fullFrame:
+		p.full.Put(b)
+	default:
+		mem.DefaultBufferPool().Put(b)
+	}
 }
 
 // wire is the connection below TLS. TLS writes record by record and reads a

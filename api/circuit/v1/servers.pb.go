@@ -306,19 +306,22 @@ func (*StatServerRequest) Descriptor() ([]byte, []int) {
 }
 
 type ServerStat struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Server        uint64                 `protobuf:"fixed64,1,opt,name=server,proto3" json:"server,omitempty"`
-	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	Pid           int64                  `protobuf:"varint,3,opt,name=pid,proto3" json:"pid,omitempty"`
-	Version       string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
-	Started       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started,proto3" json:"started,omitempty"`
-	Servers       uint64                 `protobuf:"varint,6,opt,name=servers,proto3" json:"servers,omitempty"`
-	Neighbours    []uint64               `protobuf:"fixed64,7,rep,packed,name=neighbours,proto3" json:"neighbours,omitempty"`
-	Anchors       uint64                 `protobuf:"varint,8,opt,name=anchors,proto3" json:"anchors,omitempty"`
-	Procs         uint64                 `protobuf:"varint,9,opt,name=procs,proto3" json:"procs,omitempty"`
-	Chans         uint64                 `protobuf:"varint,10,opt,name=chans,proto3" json:"chans,omitempty"`
-	SpoolBytes    uint64                 `protobuf:"varint,11,opt,name=spool_bytes,json=spoolBytes,proto3" json:"spool_bytes,omitempty"`
-	ChanBytes     uint64                 `protobuf:"varint,12,opt,name=chan_bytes,json=chanBytes,proto3" json:"chan_bytes,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Server     uint64                 `protobuf:"fixed64,1,opt,name=server,proto3" json:"server,omitempty"`
+	Address    string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	Pid        int64                  `protobuf:"varint,3,opt,name=pid,proto3" json:"pid,omitempty"`
+	Version    string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	Started    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started,proto3" json:"started,omitempty"`
+	Servers    uint64                 `protobuf:"varint,6,opt,name=servers,proto3" json:"servers,omitempty"`
+	Neighbours []uint64               `protobuf:"fixed64,7,rep,packed,name=neighbours,proto3" json:"neighbours,omitempty"`
+	Anchors    uint64                 `protobuf:"varint,8,opt,name=anchors,proto3" json:"anchors,omitempty"`
+	Procs      uint64                 `protobuf:"varint,9,opt,name=procs,proto3" json:"procs,omitempty"`
+	Chans      uint64                 `protobuf:"varint,10,opt,name=chans,proto3" json:"chans,omitempty"`
+	SpoolBytes uint64                 `protobuf:"varint,11,opt,name=spool_bytes,json=spoolBytes,proto3" json:"spool_bytes,omitempty"`
+	ChanBytes  uint64                 `protobuf:"varint,12,opt,name=chan_bytes,json=chanBytes,proto3" json:"chan_bytes,omitempty"`
+	// Since when it is in a circuit, its own at first, by its own clock.
+	Joined        *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=joined,proto3" json:"joined,omitempty"`
+	Subscriptions uint64                 `protobuf:"varint,14,opt,name=subscriptions,proto3" json:"subscriptions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -433,6 +436,20 @@ func (x *ServerStat) GetSpoolBytes() uint64 {
 func (x *ServerStat) GetChanBytes() uint64 {
 	if x != nil {
 		return x.ChanBytes
+	}
+	return 0
+}
+
+func (x *ServerStat) GetJoined() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Joined
+	}
+	return nil
+}
+
+func (x *ServerStat) GetSubscriptions() uint64 {
+	if x != nil {
+		return x.Subscriptions
 	}
 	return 0
 }
@@ -650,7 +667,7 @@ const file_circuit_v1_servers_proto_rawDesc = "" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x122\n" +
 	"\x06joined\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06joined\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\"\x13\n" +
-	"\x11StatServerRequest\"\xe0\x02\n" +
+	"\x11StatServerRequest\"\xba\x03\n" +
 	"\n" +
 	"ServerStat\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\x06R\x06server\x12\x18\n" +
@@ -669,7 +686,9 @@ const file_circuit_v1_servers_proto_rawDesc = "" +
 	"\vspool_bytes\x18\v \x01(\x04R\n" +
 	"spoolBytes\x12\x1d\n" +
 	"\n" +
-	"chan_bytes\x18\f \x01(\x04R\tchanBytes\"\x0f\n" +
+	"chan_bytes\x18\f \x01(\x04R\tchanBytes\x122\n" +
+	"\x06joined\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x06joined\x12$\n" +
+	"\rsubscriptions\x18\x0e \x01(\x04R\rsubscriptions\"\x0f\n" +
 	"\rStacksRequest\"\x10\n" +
 	"\x0eSuicideRequest\"\x0e\n" +
 	"\fSuicideReply\"\x1f\n" +
@@ -716,23 +735,24 @@ var file_circuit_v1_servers_proto_depIdxs = []int32{
 	3,  // 0: circuit.v1.ListServersReply.members:type_name -> circuit.v1.Member
 	11, // 1: circuit.v1.Member.joined:type_name -> google.protobuf.Timestamp
 	11, // 2: circuit.v1.ServerStat.started:type_name -> google.protobuf.Timestamp
-	0,  // 3: circuit.v1.Servers.Greet:input_type -> circuit.v1.Hello
-	1,  // 4: circuit.v1.Servers.List:input_type -> circuit.v1.ListServersRequest
-	4,  // 5: circuit.v1.Servers.Stat:input_type -> circuit.v1.StatServerRequest
-	6,  // 6: circuit.v1.Servers.Stacks:input_type -> circuit.v1.StacksRequest
-	7,  // 7: circuit.v1.Servers.Suicide:input_type -> circuit.v1.SuicideRequest
-	9,  // 8: circuit.v1.Servers.Join:input_type -> circuit.v1.JoinRequest
-	0,  // 9: circuit.v1.Servers.Greet:output_type -> circuit.v1.Hello
-	2,  // 10: circuit.v1.Servers.List:output_type -> circuit.v1.ListServersReply
-	5,  // 11: circuit.v1.Servers.Stat:output_type -> circuit.v1.ServerStat
-	12, // 12: circuit.v1.Servers.Stacks:output_type -> circuit.v1.Frame
-	8,  // 13: circuit.v1.Servers.Suicide:output_type -> circuit.v1.SuicideReply
-	10, // 14: circuit.v1.Servers.Join:output_type -> circuit.v1.JoinReply
-	9,  // [9:15] is the sub-list for method output_type
-	3,  // [3:9] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	11, // 3: circuit.v1.ServerStat.joined:type_name -> google.protobuf.Timestamp
+	0,  // 4: circuit.v1.Servers.Greet:input_type -> circuit.v1.Hello
+	1,  // 5: circuit.v1.Servers.List:input_type -> circuit.v1.ListServersRequest
+	4,  // 6: circuit.v1.Servers.Stat:input_type -> circuit.v1.StatServerRequest
+	6,  // 7: circuit.v1.Servers.Stacks:input_type -> circuit.v1.StacksRequest
+	7,  // 8: circuit.v1.Servers.Suicide:input_type -> circuit.v1.SuicideRequest
+	9,  // 9: circuit.v1.Servers.Join:input_type -> circuit.v1.JoinRequest
+	0,  // 10: circuit.v1.Servers.Greet:output_type -> circuit.v1.Hello
+	2,  // 11: circuit.v1.Servers.List:output_type -> circuit.v1.ListServersReply
+	5,  // 12: circuit.v1.Servers.Stat:output_type -> circuit.v1.ServerStat
+	12, // 13: circuit.v1.Servers.Stacks:output_type -> circuit.v1.Frame
+	8,  // 14: circuit.v1.Servers.Suicide:output_type -> circuit.v1.SuicideReply
+	10, // 15: circuit.v1.Servers.Join:output_type -> circuit.v1.JoinReply
+	10, // [10:16] is the sub-list for method output_type
+	4,  // [4:10] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_circuit_v1_servers_proto_init() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"google.golang.org/grpc/mem"
 
@@ -27,12 +28,19 @@ type delivery struct {
 	confirmed   uint64 // acknowledgements up to this message are confirmed; 0 for no news
 }
 
+// confirmLater is for how long a confirmation waits for a message to go with.
+// A receiver that asks for more in the request that acknowledges is not waiting
+// for it.
+const confirmLater = 2 * time.Millisecond
+
 // receiver is one Recv call. One goroutine calls grant, ack and finish, another
 // next and leave.
 type receiver struct {
 	c    *Chan
 	node node[receiver] // in c.waiting, while a message can be given to it
 	news chan struct{}  // for next; holds one
+
+	timer *time.Timer // next's; nil until it is needed
 
 	// Guarded by c.mu.
 	credit  uint64
@@ -44,6 +52,7 @@ type receiver struct {
 	writing *message // the last of unacked, if not all of it was given out
 	acked   uint64   // all up to this number were acknowledged
 	told    uint64   // and confirmed
+	later   bool     // the rest may be confirmed with the next message
 	ended   bool     // finish was called
 	left    bool     // leave was called
 	failed  error    // what ack found wrong
@@ -72,6 +81,7 @@ func (r *receiver) request(credit uint32, ack uint64) error {
 		return errEnded
 	}
 	if ack > r.acked {
+		r.later = credit > 0
 		if err := r.ack(ack); err != nil {
 			r.failed = err
 			r.wake()
@@ -219,13 +229,17 @@ var errDrained = circuit.Errorf(circuit.Closed, "the channel is closed")
 // io.EOF after finish, or what request found wrong, or errDrained, or Closed.
 func (r *receiver) next(ctx context.Context) (delivery, error) {
 	c := r.c
+	var alarm <-chan time.Time // set while something is to be confirmed later
+	late := false              // it has waited long enough
 	for {
 		c.mu.Lock()
 		d, ok := delivery{}, false
 		var err error
 		switch {
 		case c.aborted:
-			err = c.closedError()
+			if ok = r.told < r.acked; !ok {
+				err = c.closedError()
+			}
 		case r.failed != nil:
 			err = r.failed
 		case r.ended:
@@ -235,24 +249,41 @@ func (r *receiver) next(ctx context.Context) (delivery, error) {
 		default:
 			d, ok = r.take()
 			c.match()
-			ok = ok || r.told < r.acked
-			if !ok && r.node.in != nil && c.drained() {
+			over := r.node.in != nil && c.drained()
+			ok = ok || r.told < r.acked && (!r.later || late || over)
+			if !ok && over {
 				err = errDrained
 			}
 		}
 		if ok && r.told < r.acked {
 			r.told, d.confirmed = r.acked, r.acked
 		}
+		waits := r.told < r.acked
 		c.mu.Unlock()
 		if ok || err != nil {
 			return d, err
 		}
+		if waits && alarm == nil {
+			alarm = r.alarm()
+		}
 		select {
 		case <-r.news:
+		case <-alarm:
+			late = true
 		case <-ctx.Done():
 			return delivery{}, ctx.Err()
 		}
 	}
+}
+
+// alarm returns a channel that is told when confirmLater has passed.
+func (r *receiver) alarm() <-chan time.Time {
+	if r.timer == nil {
+		r.timer = time.NewTimer(confirmLater)
+	} else {
+		r.timer.Reset(confirmLater)
+	}
+	return r.timer.C
 }
 
 // take returns what can be written now.

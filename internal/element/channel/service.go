@@ -136,7 +136,17 @@ func (s *Service) Send(stream grpc.BidiStreamingServer[circuitv1.Frame, circuitv
 		return circuit.At("send", path, err)
 	}
 	defer call.leave()
-	s.readers.Go(func() { readFrames(stream, call) })
+	s.readers.Go(func() {
+		var f rpc.Frame
+		read(stream, &f, call, func() error {
+			err := call.put(&f)
+			f.Free()
+			if err != nil {
+				return err
+			}
+			return call.await(ctx)
+		})
+	})
 	var done []outcome
 	for {
 		done, err = call.next(ctx, done)
@@ -160,11 +170,14 @@ func (s *Service) Send(stream grpc.BidiStreamingServer[circuitv1.Frame, circuitv
 	}
 }
 
-// readFrames passes frames on to call until there are no more.
-func readFrames(stream grpc.ServerStream, call *sender) {
-	var f rpc.Frame
+// read passes what the client sends on: it reads into m, and calls take, until
+// there is no more, which it tells the call, or take fails.
+func read(stream grpc.ServerStream, m any, call interface {
+	finish()
+	fail(error)
+}, take func() error) {
 	for {
-		switch err := stream.RecvMsg(&f); {
+		switch err := stream.RecvMsg(m); {
 		case err == io.EOF:
 			call.finish()
 			return
@@ -174,9 +187,7 @@ func readFrames(stream grpc.ServerStream, call *sender) {
 			}
 			return
 		}
-		err := call.put(&f)
-		f.Free()
-		if err != nil || call.await(stream.Context()) != nil {
+		if take() != nil {
 			return
 		}
 	}
@@ -198,7 +209,10 @@ func (s *Service) Recv(stream grpc.BidiStreamingServer[circuitv1.RecvRequest, ci
 		return circuit.At("recv", path, err)
 	}
 	defer call.leave()
-	s.readers.Go(func() { readRequests(stream, call) })
+	s.readers.Go(func() {
+		var req circuitv1.RecvRequest
+		read(stream, &req, call, func() error { return call.request(req.GetCredit(), req.GetAck()) })
+	})
 	var f rpc.Frame
 	for {
 		d, err := call.next(ctx)
@@ -218,26 +232,6 @@ func (s *Service) Recv(stream grpc.BidiStreamingServer[circuitv1.RecvRequest, ci
 		f.Free()
 		if err != nil {
 			return err
-		}
-	}
-}
-
-// readRequests passes requests on to call until there are no more.
-func readRequests(stream grpc.BidiStreamingServer[circuitv1.RecvRequest, circuitv1.Frame], call *receiver) {
-	var req circuitv1.RecvRequest
-	for {
-		switch err := stream.RecvMsg(&req); {
-		case err == io.EOF:
-			call.finish()
-			return
-		case err != nil:
-			if stream.Context().Err() == nil {
-				call.fail(errUnreadable)
-			}
-			return
-		}
-		if call.request(req.GetCredit(), req.GetAck()) != nil {
-			return
 		}
 	}
 }
