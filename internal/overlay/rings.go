@@ -76,7 +76,7 @@ func (m *Machine) choose() {
 func (m *Machine) look(s *search, candidates iter.Seq[*directory.Record]) bool {
 	s.reach = max(s.reach, 1)
 	if !s.widen.IsZero() && !m.now.Before(s.widen) {
-		s.reach, s.widen = min(2*s.reach, maxReach), time.Time{}
+		s.reach, s.widen = 2*s.reach, time.Time{}
 	}
 	seen, passed := 0, 0
 	for r := range candidates {
