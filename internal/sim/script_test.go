@@ -99,26 +99,35 @@ func (w *world) command(d *datadriven.TestData) (string, error) {
 }
 
 func (w *world) begin(d *datadriven.TestData) error {
-	var cfg Config
-	var delay string
-	cfg.Seed = 1
-	d.MaybeScanArgs(nil, "seed", &cfg.Seed)
-	var datagrams, loss string
-	cfg.NoDatagrams = d.MaybeScanArgs(nil, "datagrams", &datagrams) && datagrams == "no"
-	if d.MaybeScanArgs(nil, "loss", &loss) {
-		var err error
-		if cfg.Loss, err = strconv.ParseFloat(loss, 64); err != nil {
+	cfg := Config{Seed: 1}
+	var err error
+	for _, a := range d.CmdArgs {
+		switch v := strings.Join(a.Vals, ","); a.Key {
+		case "seed":
+			cfg.Seed, err = strconv.ParseUint(v, 10, 64)
+		case "delay":
+			cfg.Delay, err = time.ParseDuration(v)
+			cfg.Jitter = cfg.Delay / 10
+		case "loss":
+			cfg.Loss, err = strconv.ParseFloat(v, 64)
+		case "datagrams":
+			cfg.NoDatagrams = v == "no"
+		}
+		if err != nil {
 			return err
 		}
-	}
-	if d.MaybeScanArgs(nil, "delay", &delay) {
-		var err error
-		if cfg.Delay, err = time.ParseDuration(delay); err != nil {
-			return err
-		}
-		cfg.Jitter = cfg.Delay / 10
 	}
 	w.Sim, w.said = New(cfg), 0
+	return nil
+}
+
+// argument returns what a command says as key=value.
+func argument(d *datadriven.TestData, key string) []string {
+	for _, a := range d.CmdArgs {
+		if a.Key == key {
+			return a.Vals
+		}
+	}
 	return nil
 }
 
@@ -133,10 +142,7 @@ func (w *world) act(d *datadriven.TestData, hs []*Server) error {
 	case "join":
 		w.Join(hs[0], hs[1].Address)
 	case "slow", "jump":
-		var by string
-		d.MaybeScanArgs(nil, "each", &by)
-		d.MaybeScanArgs(nil, "by", &by)
-		span, err := time.ParseDuration(by)
+		span, err := time.ParseDuration(strings.Join(append(argument(d, "each"), argument(d, "by")...), ""))
 		if err != nil {
 			return err
 		}
@@ -150,12 +156,8 @@ func (w *world) act(d *datadriven.TestData, hs []*Server) error {
 		w.Mend(hs[0], hs[1])
 	case "start":
 		var seeds []string
-		for _, a := range d.CmdArgs {
-			if a.Key == "join" {
-				for _, h := range w.find(a.Vals...) {
-					seeds = append(seeds, h.Address)
-				}
-			}
+		for _, h := range w.find(argument(d, "join")...) {
+			seeds = append(seeds, h.Address)
 		}
 		for _, h := range hs {
 			w.Start(h, seeds...)
@@ -294,7 +296,7 @@ func ranges(hs []*Server) string {
 
 func roundUp(d time.Duration) time.Duration {
 	steps := []time.Duration{
-		10 * time.Millisecond, 100 * time.Millisecond, time.Second, 4 * time.Second, 10 * time.Second,
+		10 * time.Millisecond, 100 * time.Millisecond, time.Second, 5 * time.Second, 10 * time.Second,
 		30 * time.Second, time.Minute,
 	}
 	for _, s := range steps {
