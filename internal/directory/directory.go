@@ -64,7 +64,8 @@ func (r *Record) In() bool { return r.State == Alive || r.State == Suspect }
 type Directory struct {
 	// The first ring's trie holds the departed too. It is what two servers
 	// compare when they synchronise.
-	rings [Rings]*node
+	rings  [Rings]*node
+	digest Digest // of those in the circuit
 }
 
 // Of returns the directory of the given records. Of several with the same ID the
@@ -78,6 +79,9 @@ func Of(records []*Record) Directory {
 			list = append(list, placed{Place(ring, r.ID), i, r})
 		}
 		d.rings[ring] = ofPlaced(ring, list)
+	}
+	for r := range d.All() {
+		d.digest ^= digestOf(r)
 	}
 	return d
 }
@@ -93,7 +97,7 @@ func (d Directory) Departed() int {
 }
 
 // Digest returns the digest of the servers in the circuit.
-func (d Directory) Digest() Digest { return d.rings[0].total().digest }
+func (d Directory) Digest() Digest { return d.digest }
 
 // Get returns the record of a server, in the circuit or departed, or nil.
 func (d Directory) Get(id circuit.ServerID) *Record {
@@ -132,6 +136,7 @@ func (d Directory) With(r *Record) Directory {
 			d.rings[ring] = d.rings[ring].with(e, 0)
 		}
 	}
+	d.digest ^= ofMember(old) ^ ofMember(r)
 	return d
 }
 
@@ -147,6 +152,7 @@ func (d Directory) Without(id circuit.ServerID) Directory {
 			d.rings[ring] = d.rings[ring].without(e, 0)
 		}
 	}
+	d.digest ^= ofMember(old)
 	return d
 }
 
@@ -199,11 +205,11 @@ func (d Directory) Under(p Prefix) iter.Seq[*Record] {
 // Count returns how many records Under(p) has.
 func (d Directory) Count(p Prefix) int { return int(d.sumUnder(p).all) }
 
-// DigestOf returns the digest of those of Under(p) that are in the circuit.
+// DigestOf returns the digest of Under(p), the departed included.
 func (d Directory) DigestOf(p Prefix) Digest { return d.sumUnder(p).digest }
 
-// Children returns the digests of the sixteen prefixes that are one nibble
-// longer than p. A prefix of full length has none.
+// Children returns the digests, as DigestOf does, of the sixteen prefixes that
+// are one nibble longer than p. A prefix of full length has none.
 func (d Directory) Children(p Prefix) [16]Digest {
 	var list [16]Digest
 	if p.Depth < maxNibbles {

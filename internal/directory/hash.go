@@ -2,8 +2,8 @@ package directory
 
 import "github.com/gocircuit/circuit"
 
-// Digest stands for a set of servers in the circuit: the exclusive or of a hash
-// of ID, Incarnation, Instance, State and Events of each. Equal sets have equal
+// Digest stands for a set of servers: the exclusive or of a hash of ID,
+// Incarnation, Instance, State and Events of each. Equal sets have equal
 // digests; sets that differ by accident have different ones, but for one in
 // 2^64.
 type Digest uint64
@@ -33,6 +33,14 @@ func digestOf(r *Record) Digest {
 		h = mix(h ^ v)
 	}
 	return Digest(h)
+}
+
+// ofMember returns the digest of a server that is in the circuit, 0 otherwise.
+func ofMember(r *Record) Digest {
+	if r == nil || !r.In() {
+		return 0
+	}
+	return digestOf(r)
 }
 
 const maxNibbles = 16

@@ -28,12 +28,12 @@ type node struct {
 // sum is what is known of a set of records without looking at them.
 type sum struct {
 	in, all uint32 // servers in the circuit; departed ones too
-	digest  Digest // of those in the circuit
+	digest  Digest // of all of them
 }
 
 func sumOf(r *Record) sum {
 	if !r.In() {
-		return sum{all: 1}
+		return sum{all: 1, digest: digestOf(r)}
 	}
 	return sum{in: 1, all: 1, digest: digestOf(r)}
 }

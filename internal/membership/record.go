@@ -165,6 +165,9 @@ func (m *Machine) meet(e *entry, by *event) bool {
 		}
 	case !r.In() && e.ago < uint64(KeepDeparted/time.Second):
 		r.Since = m.now.Add(-time.Duration(e.ago) * time.Second)
+		if m.dir.Departed() >= MaxDeparted && r.Since.Before(m.departures[0].since) {
+			return false // it would be the first to be forgotten
+		}
 		m.put(r)
 		m.departures = append(m.departures, departure{id: r.ID, since: r.Since})
 	default:

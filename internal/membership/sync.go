@@ -36,7 +36,7 @@ type offer struct {
 func (m *Machine) sendRoot(l *link) {
 	told := m.Told()
 	l.offer, l.rooted = &offer{told: told}, m.now
-	m.send(l, message{kind: kindRoot, digest: told.Digest(), count: uint64(told.Len()), recent: uint64(m.recent.count(m.now))})
+	m.send(l, message{kind: kindRoot, digest: told.DigestOf(directory.Prefix{}), count: uint64(told.Len()), recent: uint64(m.recent.count(m.now))})
 }
 
 // resync asks the peer for a Root, for the two ends differ (rule M7).
@@ -58,7 +58,7 @@ func (m *Machine) receiveRoot(l *link, msg message) {
 	p := l.pull
 	p.rooted, p.own, p.recent, p.until = true, m.Told(), msg.recent > 0, m.now.Add(syncTime)
 	known := uint64(p.own.Len())
-	if msg.count == 0 || msg.count == known && msg.digest == p.own.Digest() {
+	if msg.digest == 0 || msg.digest == p.own.DigestOf(directory.Prefix{}) { // it knows nobody, or the same
 		m.synced(l)
 		return
 	}

@@ -20,7 +20,7 @@ func examples() []message {
 	var children [16]directory.Digest
 	children[0], children[15] = 1, 1<<63
 	news := message{kind: kindNews, records: []entry{full}, more: true}
-	for i := range 100 {
+	for i := range 30 {
 		news.records = append(news.records, rec(circuit.ServerID(i)))
 	}
 	list := []message{
@@ -33,7 +33,7 @@ func examples() []message {
 		{kind: kindNews, events: []event{{origin: 5}}},
 		{kind: kindEvent, event: &event{origin: 1 << 63, number: 5, record: &full, gone: true}},
 		{kind: kindEvent, event: &event{origin: 9, number: 5}},
-		{kind: kindEvent, event: &event{origin: 9, number: 5, data: bytes.Repeat([]byte("data"), MaxData/4)}},
+		{kind: kindEvent, event: &event{origin: 9, number: 5, data: bytes.Repeat([]byte("data"), 10)}},
 		{kind: kindSignal, signal: signal{kind: sigAck, quiet: 300 * time.Millisecond, next: 8 * time.Second, digest: 1 << 63}},
 		{kind: kindDatagrams}, {kind: kindDatagrams, on: true},
 	}
@@ -49,7 +49,9 @@ func examples() []message {
 }
 
 func TestWire(t *testing.T) {
-	for _, msg := range examples() {
+	longest := event{origin: 9, number: 5, data: make([]byte, MaxData)}
+	longest.encode()
+	for _, msg := range append(examples(), message{kind: kindEvent, event: &longest}) {
 		got, err := decode(msg.encode())
 		if err != nil || !reflect.DeepEqual(got, msg) {
 			t.Errorf("%+v became %+v, %v", msg, got, err)
