@@ -61,6 +61,7 @@ type Machine struct {
 	observed []*watch // those that have a link, or lost it
 	timers   timers   // those that have something due
 	dooms    int      // those that are doomed
+	loss     float64  // the share of pulses, of those that came lately or should have, that were lost
 	alone    bool     // as of the last look: nobody else is in the circuit and unsuspected
 
 	lateUntil time.Time         // until then this server doubts itself

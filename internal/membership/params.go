@@ -63,6 +63,8 @@ const (
 	probeEvery = 200 * time.Millisecond  // while a server is checked
 	probeTimes = 3                       // this often, then it counts as silent
 	moreProbes = 3                       // this many more on a link that lost a pulse lately
+	lossOf     = 16                      // about as many pulses are looked at for the share of those that are lost
+	lossWeight = 8                       // where a quarter is lost, a suspect has three times as long, and it takes three dials that come to nothing
 	lostTime   = 1500 * time.Millisecond // how long a server may take to be linked again after its link broke: more than a lost SYN costs
 	reprobe    = 2 * time.Second         // whoever is silent is probed this often, and a fresh connection is tried
 	lookAround = time.Second             // who has not been heard for this long is checked when another falls silent

@@ -65,6 +65,7 @@ func (m *Machine) receiveSignal(l *link, s signal, datagram bool) {
 		w.expect = m.now.Add(s.next + pulseGrace)
 		if s.kind == sigPulse {
 			w.lossy = max(w.lossy-1, 0)
+			m.missed(0)
 		}
 		m.plan(w)
 	}

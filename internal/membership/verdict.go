@@ -29,7 +29,10 @@ func (m *Machine) unreached(in Unreached) {
 	case in.Gone && (w.link == nil || w.checking || w.verdict == silent):
 		m.find(w, gone)
 	case !w.isObserved() && w.verdict == none:
-		m.find(w, silent)
+		w.keep = m.now.Add(peaceMost)
+		if w.failed++; float64(w.failed) > m.loss*lossWeight {
+			m.find(w, silent)
+		}
 	}
 	m.plan(w)
 }
@@ -134,8 +137,9 @@ func (m *Machine) refuted(id circuit.ServerID) {
 	if w.mine {
 		w.peace = m.now.Add(min(peaceFirst<<min(w.refuted, 8), peaceMost))
 		w.refuted++
+		w.keep = w.peace.Add(peaceMost)
 	}
-	w.suspected, w.mine, w.others, w.proof = time.Time{}, false, false, false
+	w.suspected, w.mine, w.others, w.proof, w.failed = time.Time{}, false, false, false, 0
 	w.acquit()
 	w.expect = latest(w.expect, m.now.Add(refuteTime))
 	if w.link == nil && w.lost {
@@ -159,23 +163,21 @@ func (m *Machine) noticeAlone() {
 	}
 }
 
-// patience is how long a suspect has to refute. Whoever does not hear most of
-// those that it observes, or hears them badly, has reason to doubt itself first
-// (rule M17).
+// patience is how long a suspect has to refute: longer where many pulses are
+// lost, for then all takes longer, and where this server has reason to doubt
+// itself, for it does not hear most of those that it observes (rule M17).
 func (m *Machine) patience() time.Duration {
-	mute, bad := 0, 0
+	d := refuteTime + time.Duration(m.loss*lossWeight*float64(refuteTime))
+	mute := 0
 	for _, w := range m.observed {
-		switch {
-		case w.lossy > 0:
-			bad++
-		case w.verdict == silent:
+		if w.verdict == silent {
 			mute++
 		}
 	}
-	if 2*(mute+bad) > len(m.observed) && (mute+bad > 1 || bad > 0) {
-		return doubtTime
+	if mute > 1 && 2*mute > len(m.observed) {
+		return max(d, doubtTime)
 	}
-	return refuteTime
+	return d
 }
 
 // wasLate is for a server that was frozen, or starved: what it missed is its

@@ -182,16 +182,39 @@ func TestSelfDoubt(t *testing.T) {
 		t.Fatalf("%d of 4 are left", r.members())
 	}
 	r = circle(t, 60)
-	r.watches[60].lossy = 1
+	r.loss = .25
 	r.silence(60)
 	r.wait(accuseWithin + refuteTime + condemnWithin)
 	if r.members() != 2 {
-		t.Error("it trusts a link that loses much")
+		t.Error("it trusts a network that loses much")
 	}
-	r.wait(doubtTime)
+	r.wait(2 * refuteTime)
 	if r.members() != 1 {
 		t.Error("it waits for ever")
 	}
+}
+
+// TestLossy: who misses many pulses of servers that live does not take one dial
+// that comes to nothing for silence.
+func TestLossy(t *testing.T) {
+	r := circle(t, 60, 70)
+	for range 100 {
+		for range 3 {
+			r.pulse(70, time.Minute)
+			r.pulse(60, time.Minute)
+		}
+		r.pulse(60, 0)
+		r.wait(pulseGrace + probeEvery)
+		r.datagram(60, sigAck, time.Minute)
+	}
+	if r.loss < .1 || r.loss > .25 {
+		t.Errorf("a loss of %.3f", r.loss)
+	}
+	r.tell(70, rec(80))
+	r.want(r.Step(r.at, Unreached{ID: 80}), "")
+	r.want(r.wait(accuseWithin), "")
+	r.Step(r.at, Unreached{ID: 80})
+	r.want(r.wait(accuseWithin), "60 70:event(80@1 suspect)")
 }
 
 // TestLate: a server that was frozen accuses nobody for a while.

@@ -20,6 +20,7 @@ type watch struct {
 	expect time.Time // when its pulse is overdue
 	heard  time.Time // when anything last came from it
 	lossy  int       // pulses that must come in time before one fewer probe will do
+	failed int       // dials in a row that came to nothing
 
 	checking bool
 	overdue  bool      // for a pulse that did not come
@@ -39,6 +40,7 @@ type watch struct {
 
 	peace   time.Time // until then this server does not accuse it
 	refuted int       // how often it refuted this server's accusations
+	keep    time.Time // until then that, and how many dials failed, is remembered
 
 	doom   *directory.Record // its death, which may still be refuted
 	doomed time.Time         // when that time is over
@@ -71,10 +73,7 @@ func (m *Machine) plan(w *watch) {
 	case w.isObserved():
 		w.due = earliest(w.due, w.expect)
 	case w.due.IsZero() && w.suspected.IsZero():
-		if w.refuted > 0 {
-			w.due = w.peace.Add(peaceMost)
-		}
-		if !w.due.After(m.now) {
+		if w.due = w.keep; !w.due.After(m.now) {
 			delete(m.watches, w.id)
 			w.due = time.Time{}
 		}
@@ -146,7 +145,7 @@ func (m *Machine) observe(l *link) {
 	if !w.isObserved() {
 		m.observed = append(m.observed, w)
 	}
-	w.link, w.lost = l, false
+	w.link, w.lost, w.failed = l, false, 0
 	w.expect = m.now.Add(firstPulse)
 	m.heard(l)
 	m.plan(w)
@@ -185,6 +184,7 @@ func (m *Machine) heard(l *link) {
 	}
 	if w.overdue {
 		w.lossy = moreProbes
+		m.missed(1)
 	}
 	w.acquit()
 	w.expect = latest(w.expect, m.now.Add(firstPulse))
@@ -193,6 +193,10 @@ func (m *Machine) heard(l *link) {
 		m.tellDatagrams(l, false)
 	}
 }
+
+// missed takes note that a pulse came in time (0) or did not, although its sender
+// lives (1).
+func (m *Machine) missed(pulse float64) { m.loss += (pulse - m.loss) / lossOf }
 
 // overdue is for an observed server whose pulse did not come (rule M15).
 func (m *Machine) overdue(w *watch) {
@@ -231,7 +235,7 @@ func (m *Machine) probe(w *watch) {
 	case w.link != nil && w.probes < most:
 		m.sendProbe(w)
 		w.next = m.now.Add(probeEvery)
-		if w.probes++; w.probes == probeTimes {
+		if w.probes++; w.probes == most {
 			m.emit(Redial{ID: w.id})
 		}
 	case m.now.Before(m.lateUntil):
