@@ -54,6 +54,7 @@ func (m *Machine) dialDone(num uint64) *dial {
 	case forMember:
 		p := m.peer(d.member)
 		p.dialling = false
+		d.fresh, p.fresh = d.fresh || p.fresh, false
 		p.retry.failed(m.now, m.cfg.Rand)
 	case forSeed:
 		d.seed.dialling = false
@@ -149,12 +150,13 @@ func (m *Machine) redial(id circuit.ServerID) {
 		p.doubt = m.now.Add(doubtTime)
 		m.stale = true
 	}
-	if p.asking == nil && !p.dialling {
+	if p.asking == nil {
 		m.refresh(p)
 	}
 }
 
-// refresh has a member dialled at once, wanted or not.
+// refresh has a member dialled at once, wanted or not, unless a dial is under
+// way, which will do.
 func (m *Machine) refresh(p *peer) {
 	p.fresh = true
 	p.retry.start(m.now, m.now)

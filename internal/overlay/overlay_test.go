@@ -276,6 +276,20 @@ func TestRedialReplacesTheLink(t *testing.T) {
 	r.want(r.wait(openTime), "Disconnect 2")
 }
 
+// TestEpochsRise: whoever accepted a link of some epoch asks for its successor
+// with a higher one.
+func TestEpochsRise(t *testing.T) {
+	r := newRig(t)
+	p := peerN(60, 1)
+	r.admit(p)
+	r.incoming(p, 7)
+	r.step(Redial{ID: 60})
+	outs := r.Step(r.at, LinkUp{Link: 9, Dial: r.lastDial, Peer: p})
+	if msg, _ := decode(outs[0].(Send).Data); msg.epoch != 8 {
+		t.Errorf("asked with epoch %d", msg.epoch)
+	}
+}
+
 // TestCrossing is about two servers that dial each other at the same time: they
 // must agree on one link.
 func TestCrossing(t *testing.T) {

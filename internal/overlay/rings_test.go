@@ -170,6 +170,20 @@ func TestSilentCandidatesArePassedOver(t *testing.T) {
 	}
 }
 
+// TestStandInsAreDialledAtOnce: whoever is wanted in another's stead may not know
+// it, so that it is not its turn to dial, whatever its ID.
+func TestStandInsAreDialledAtOnce(t *testing.T) {
+	r := newRig(t)
+	for id := circuit.ServerID(1); id < 40; id++ {
+		r.admit(peerN(id, 1))
+	}
+	r.want(r.wait(patience-time.Millisecond), "")
+	r.wait(time.Millisecond)
+	if p := r.after(0)[1]; !r.dialling(p) {
+		t.Errorf("%v is not dialled", p.ID)
+	}
+}
+
 // TestDialsAreBounded: however many servers do not answer, no more than MaxDials
 // are dialled at a time, and seeds and the lost have their turn.
 func TestDialsAreBounded(t *testing.T) {
