@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gocircuit/circuit/internal/directory"
+	"github.com/gocircuit/circuit/internal/graph"
 )
 
 // circle returns a world of n servers that are one circuit, and quiet.
@@ -64,11 +65,11 @@ func blameless(t *testing.T, s *Sim) {
 // goodGraph wants the graph to be as good as random ones of that degree are.
 func goodGraph(t *testing.T, s *Sim, what string) {
 	t.Helper()
-	m := s.Graph().Measure(1)
+	m := Measure(s.Graph(), 1)
 	t.Logf("%s: %v", what, m)
 	const d = 2 * directory.Rings
-	if m.Components != 1 || m.Loops > 0 || m.Lambda > 1.1*Bound(d) {
-		t.Errorf("%s: %v; want one component, lambda at most %.3f", what, m, 1.1*Bound(d))
+	if len(m.Parts) != 1 || m.Lambda > 1.1*graph.Bound(d) {
+		t.Errorf("%s: %v; want one part, lambda at most %.3f", what, m, 1.1*graph.Bound(d))
 	}
 	for degree, n := range m.Degrees {
 		if degree > d || degree < d-3 && m.Servers > 32 {
@@ -177,8 +178,8 @@ func TestMassKill(t *testing.T) {
 			}
 			what := fmt.Sprintf("%d percent, hosts %v", percent, hosts)
 			whole := func() error {
-				if n, _ := s.Graph().Components(); n > 1 {
-					return fmt.Errorf("%d components", n)
+				if n := len(s.Graph().Components()); n > 1 {
+					return fmt.Errorf("%d parts", n)
 				}
 				return nil
 			}

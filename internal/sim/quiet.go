@@ -116,7 +116,7 @@ func (s *Sim) Meshed() error {
 	if err := s.links(true); err != nil {
 		return err
 	}
-	if n, _ := s.Graph().Components(); n > 1 {
+	if n := len(s.Graph().Components()); n > 1 {
 		return fmt.Errorf("split: the links make %d graphs", n)
 	}
 	return nil
@@ -134,7 +134,7 @@ func (s *Sim) links(exactly bool) error {
 			if o == nil {
 				return fmt.Errorf("dead link: %s has one to %s", h.Name, s.name(id))
 			}
-			if _, ok := slices.BinarySearch(o.proc.ov.Neighbours(), h.ID); !ok {
+			if !linkedWith(o, h.ID) {
 				return fmt.Errorf("half a link: %s has one to %s, which has none to it", h.Name, o.Name)
 			}
 		}
@@ -162,30 +162,3 @@ func (s *Sim) active(id circuit.ServerID) *Server {
 
 // Well returns nil if all is as it should be: Settled, and Meshed.
 func (s *Sim) Well() error { return errors.Join(s.Settled(), s.Meshed()) }
-
-// Graph returns the graph of the links that both ends have in use, of all
-// servers that run.
-func (s *Sim) Graph() *Graph {
-	number := make(map[circuit.ServerID]int32)
-	for _, h := range s.servers {
-		if h.active() {
-			number[h.ID] = int32(len(number))
-		}
-	}
-	var links [][2]int32
-	for _, h := range s.servers {
-		if !h.active() {
-			continue
-		}
-		for _, id := range h.proc.ov.Neighbours() {
-			o := s.active(id)
-			if o == nil || id < h.ID {
-				continue
-			}
-			if _, both := slices.BinarySearch(o.proc.ov.Neighbours(), h.ID); both {
-				links = append(links, [2]int32{number[h.ID], number[id]})
-			}
-		}
-	}
-	return NewGraph(len(number), links)
-}

@@ -53,8 +53,8 @@ func (s *Sim) Line() string {
 	const largest = 20_000
 	parts, lambda := 0, "-"
 	if up > 0 && up <= largest {
-		m := s.Graph().Measure(s.cfg.Seed)
-		parts, lambda = m.Components, fmt.Sprintf("%.3f", m.Lambda)
+		m := Measure(s.Graph(), s.cfg.Seed)
+		parts, lambda = len(m.Parts), fmt.Sprintf("%.3f", m.Lambda)
 	}
 	last := s.reported
 	s.reported = reported{s.now, s.traffic, s.check.joined, s.check.left, s.check.deaths}

@@ -88,7 +88,7 @@ func (w *world) command(d *datadriven.TestData) (string, error) {
 	case "views":
 		return w.views(), nil
 	case "graph":
-		return w.Graph().Measure(1).String() + "\n", nil
+		return Measure(w.Graph(), 1).String() + "\n", nil
 	case "broadcast":
 		w.Broadcast(w.find(args[0])[0], args[1])
 		return "", nil
