@@ -140,7 +140,7 @@ func (s *Service) restore(path string) error {
 	}
 	p := &Proc{
 		service: s, path: r.Path, generation: r.Generation, cmd: r.Cmd, pid: r.Pid, started: r.Started,
-		stdin: newInput(nil), ended: make(chan struct{}), restored: true, lost: r.Exit == nil,
+		stdin: newInput(nil), over: make(chan struct{}), ended: make(chan struct{}), restored: true, lost: r.Exit == nil,
 	}
 	if r.Exit != nil {
 		p.exit = *r.Exit

@@ -182,6 +182,7 @@ func (s *Service) endOutput(stream outputStream, p *Proc, offset uint64, acked <
 	defer cancel()
 	select {
 	case <-acked:
+	case <-p.over: // nothing is kept any more
 	case <-ctx.Done():
 	}
 	return nil
