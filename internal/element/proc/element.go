@@ -22,8 +22,7 @@ type Proc struct {
 	path       circuit.Path
 	generation uint64
 	cmd        circuit.Cmd
-	child      Child // nil where restored
-	restored   bool  // from the record of an earlier run
+	child      Child // nil if it is of an earlier run of the server
 	started    time.Time
 	pid        int
 
@@ -31,10 +30,11 @@ type Proc struct {
 	stdout, stderr *output
 	copiers        sync.WaitGroup
 
-	over  chan struct{} // closed once the element holds nothing any more
-	ended chan struct{} // closed once exit is set
-	exit  Exit
-	lost  bool // how it ended is not known
+	over    chan struct{} // closed once the element holds nothing any more
+	settled chan struct{} // closed once its record will not change
+	ended   chan struct{} // closed once exit is set
+	exit    Exit
+	lost    bool // how it ended is not known
 
 	mu        sync.Mutex
 	abandoned bool
@@ -126,16 +126,23 @@ func (p *Proc) await() {
 	p.mu.Unlock()
 	switch {
 	case abandoned:
+		close(p.settled)
 		p.watch()
 		p.end()
 	case p.cmd.Scrub:
+		close(p.settled)
 		p.service.cfg.Tree.Remove(p.path, p.generation)
 		p.stdout.lastReader()
 		p.stderr.lastReader()
 		p.end()
 	default:
-		_ = p.service.keepRecord(p) // which logs it; a restarted server would list the process as lost
-		p.watch()
+		p.service.tasks.Go(p.watch)
+		if p.stdout.length() == nil || p.stderr.length() == nil {
+			_ = p.service.keepRecord(p) // which logs it; a restarted server would list the process as lost
+		}
+		p.copiers.Wait()
+		p.settle()
+		close(p.settled)
 	}
 }
 
@@ -292,20 +299,25 @@ func (p *Proc) abandon() {
 	}
 }
 
-// end gives up what the element holds. The process has ended.
+// end gives up what the element holds, for good. The process has ended.
 func (p *Proc) end() {
 	p.release.Do(func() {
-		if p.child != nil {
-			p.child.Release()
-		}
-		close(p.over)
-		p.stdin.close()
+		p.letGo()
 		p.stdout.close()
 		p.stderr.close()
 		p.copiers.Wait()
-		p.service.forgetRecord(p)
 		p.service.dismiss(p)
 	})
+	p.service.forgetRecord(p) // also that which a server that stops has left
+}
+
+// letGo lets go of the process's group and input.
+func (p *Proc) letGo() {
+	if p.child != nil {
+		p.child.Release()
+	}
+	close(p.over)
+	p.stdin.close()
 }
 
 // spoolConfig configures the spool of one of the process's streams.
