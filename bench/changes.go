@@ -125,10 +125,8 @@ func (l *latency) figures(median, worst, unit string, perSecond float64) []figur
 
 // changes measures how long it takes until every server knows of a change.
 func (h *host) changes(ctx context.Context) error {
-	for _, m := range h.all {
-		if err := h.kind.watch(ctx, m); err != nil {
-			return err
-		}
+	if err := h.watch(ctx); err != nil {
+		return err
 	}
 	var fromExec, fromListening, killed, frozen, left latency
 	join := func() error {

@@ -112,35 +112,40 @@ func ids(all []*member) []string {
 }
 
 // add starts n servers, so many at the same time, which join through the seed,
-// or are it, and watches them.
-func (h *host) add(ctx context.Context, n, atOnce int) error {
-	var (
-		mu     sync.Mutex
-		failed error
-		group  sync.WaitGroup
-		seed   *member
-	)
+// or are it.
+func (h *host) add(n, atOnce int) error {
+	var seed *member
 	if len(h.all) > 0 {
 		seed = h.all[0]
 	}
+	added := make([]*member, n)
+	err := each(n, atOnce, func(i int) (err error) {
+		added[i], err = h.kind.start(seed)
+		return err
+	})
+	h.all = append(h.all, added...)
+	return err
+}
+
+// watch watches all servers.
+func (h *host) watch(ctx context.Context) error {
+	return each(len(h.all), 2, func(i int) error { return h.kind.watch(ctx, h.all[i]) })
+}
+
+// each calls do with every number below n, so many at the same time.
+func each(n, atOnce int, do func(int) error) error {
+	errs := make([]error, n)
 	slots := make(chan struct{}, atOnce)
-	for range n {
+	var group sync.WaitGroup
+	for i := range n {
 		slots <- struct{}{}
 		group.Go(func() {
-			defer func() { <-slots }()
-			m, err := h.kind.start(seed)
-			if err == nil && h.What != crowdName {
-				err = h.kind.watch(ctx, m)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if failed = errors.Join(failed, err); err == nil {
-				h.all = append(h.all, m)
-			}
+			errs[i] = do(i)
+			<-slots
 		})
 	}
 	group.Wait()
-	return failed
+	return errors.Join(errs...)
 }
 
 // agree waits until all servers see exactly each other.
@@ -166,10 +171,10 @@ func (h *host) clear(ctx context.Context) {
 	h.all = nil
 }
 
-// joinTogether starts all at once, but for the seed, which is there. It leaves
-// them running.
+// joinTogether starts all at once, but for the seed, which is there, and asks
+// them some seconds later since when they know each other. It leaves them running.
 func (h *host) joinTogether(ctx context.Context) error {
-	rounds, patience := h.lab.rounds(3, 1), 30*time.Second
+	rounds, patience := h.lab.rounds(5, 3), 30*time.Second
 	if h.Of != ofCircuit {
 		rounds, patience = 1, h.seconds(300, 100)
 	}
@@ -177,11 +182,17 @@ func (h *host) joinTogether(ctx context.Context) error {
 	note := ""
 	for range rounds {
 		h.clear(ctx)
-		if err := h.add(ctx, 1, 1); err != nil {
+		if err := h.add(1, 1); err != nil {
 			return err
 		}
 		begin := time.Now()
-		if err := h.add(ctx, h.Servers-1, h.Servers); err != nil {
+		if err := h.add(h.Servers-1, h.Servers); err != nil {
+			return err
+		}
+		if err := pause(ctx, h.seconds(5, 3)); err != nil {
+			return err
+		}
+		if err := h.watch(ctx); err != nil {
 			return err
 		}
 		ready := slices.MaxFunc(h.all, func(a, b *member) int { return a.ready.Compare(b.ready) }).ready
@@ -206,14 +217,17 @@ func (h *host) joinTogether(ctx context.Context) error {
 
 // gather lets the servers join a few at a time.
 func (h *host) gather(ctx context.Context) error {
-	if err := h.add(ctx, 1, 1); err != nil {
+	if err := h.add(1, 1); err != nil {
 		return err
 	}
-	if err := h.add(ctx, h.Servers-1, 2); err != nil {
+	if err := h.add(h.Servers-1, 2); err != nil {
 		return err
 	}
-	if h.What == crowdName {
+	if h.What == crowdName { // whose servers are asked instead
 		return nil
+	}
+	if err := h.watch(ctx); err != nil {
+		return err
 	}
 	if _, n := h.agree(ctx, 5*time.Minute); n < h.Servers {
 		return fmt.Errorf("%d of %d servers see all others", n, h.Servers)

@@ -131,6 +131,10 @@ func measure(ctx context.Context, match *regexp.Regexp, o options) error {
 		Time: time.Now().UTC().Truncate(time.Second), Quick: o.quick,
 		Machine: fmt.Sprintf("%s/%s, %d processors, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version()),
 	}
+	// What else the machine does is in every figure, too.
+	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
+		r.Machine += ", load average before " + strings.Fields(string(load))[0]
+	}
 	if !o.json {
 		fmt.Println(r.Machine)
 	}

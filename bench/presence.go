@@ -108,7 +108,7 @@ func (l *lab) host(ctx context.Context, what string, sizes []int, of ...string) 
 				if o == ofCircuit {
 					own[f.Name] = f.Value
 					f.Aim = aim(f.Name, n)
-				} else if own[f.Name] > 0 {
+				} else if own[f.Name] > 0 && f.Value > 0 { // a cost may be lost in the noise
 					f.Ratio = f.Value / own[f.Name]
 				}
 				all = append(all, f)

@@ -193,6 +193,11 @@ func (s *fakeServers) Stat(ctx context.Context, _ *circuitv1.StatServerRequest) 
 	return rpc.ServerStatToProto(stat), err
 }
 
+// Suicide breaks off, as calls to a server do whose connection breaks.
+func (s *fakeServers) Suicide(context.Context, *circuitv1.SuicideRequest) (*circuitv1.SuicideReply, error) {
+	return nil, circuit.Errorf(circuit.Lost, "the connection broke")
+}
+
 // fakeProcs is a Procs service whose calls are functions of the test's choice.
 type fakeProcs struct {
 	circuitv1.UnimplementedProcsServer

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -82,25 +81,14 @@ func (c *config) fromEnv() (string, error) {
 	if _, parsed := circuit.ParseURL(value); parsed == nil && errors.Is(err, os.ErrNotExist) {
 		return value, nil
 	}
-	if mayHoldKey(value) {
+	if errors.Is(err, os.ErrNotExist) && (strings.Contains(value, "@") || credential.Redact(value) != value) {
 		return "", circuit.Errorf(circuit.Invalid, envCircuit+" is neither a file that holds a circuit URL nor such a URL")
 	}
 	var why *os.PathError
 	if errors.As(err, &why) {
 		err = why.Err
 	}
-	return "", circuit.Errorf(circuit.Invalid, fmt.Sprintf("%s=%.200q is neither a file that holds a circuit URL nor such a URL: %v", envCircuit, value, err))
-}
-
-// mayHoldKey reports whether text that is no URL may have a key in it all the
-// same, and must not be repeated.
-func mayHoldKey(text string) bool {
-	if strings.Contains(text, "@") {
-		return true
-	}
-	const inKeys = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-	parts := strings.FieldsFunc(text, func(c rune) bool { return !strings.ContainsRune(inKeys, c) })
-	return slices.ContainsFunc(parts, func(part string) bool { _, err := circuit.ParseKey(part); return err == nil })
+	return "", circuit.Errorf(circuit.Invalid, fmt.Sprintf("%s=%.200q is neither a file that holds a circuit URL nor such a URL: %v", envCircuit, credential.Redact(value), err))
 }
 
 func readURLFile(name string) (string, error) {

@@ -44,7 +44,7 @@ func (p *Proc) Wait(ctx context.Context) (stat ProcStat, err error) {
 
 // Signal sends a signal to the process and the others of its process group. It
 // is named as "TERM" or "SIGTERM", or by the number that it has on the hosting
-// system. ErrClosed says that the process has ended.
+// system. ErrClosed says that the process has ended, and all of its group.
 func (p *Proc) Signal(ctx context.Context, name string) error {
 	return p.subject("signal").do(ctx, acts, func(ctx context.Context, c grpc.ClientConnInterface) error {
 		_, err := circuitv1.NewProcsClient(c).Signal(ctx, &circuitv1.SignalProcRequest{Signal: name})

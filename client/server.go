@@ -79,28 +79,26 @@ func (s *Server) Stacks(ctx context.Context, w io.Writer) error {
 }
 
 // Suicide lets the server leave the circuit, end what its users run, and exit.
-// It returns once the server has begun to, or is gone.
+// It returns once the server has begun to, or has left. ErrLost says that neither
+// is known: a server that was frozen may come back, and go on.
 func (s *Server) Suicide(ctx context.Context) error {
 	err := s.a.subject("suicide").do(ctx, acts, func(ctx context.Context, c grpc.ClientConnInterface) error {
 		_, err := circuitv1.NewServersClient(c).Suicide(ctx, &circuitv1.SuicideRequest{})
 		return err
 	})
-	if errors.Is(err, circuit.Lost) && s.isGone(ctx) {
-		return nil // it left faster than its answer
+	if errors.Is(err, circuit.Lost) && s.hasLeft(ctx) {
+		return nil // faster than its answer
 	}
 	return err
 }
 
-// isGone reports whether the circuit has the server no more.
-func (s *Server) isGone(ctx context.Context) bool {
+// hasLeft reports whether the circuit knows that the server left, which it does
+// not say of one that it gave up.
+func (s *Server) hasLeft(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, laterPatience)
 	defer cancel()
-	for m, err := range s.a.c.Servers(ctx) {
-		if err != nil || m.ID == s.id {
-			return false
-		}
-	}
-	return true
+	_, err := s.stat(ctx, "suicide")
+	return rpc.IsLeft(err)
 }
 
 // Join merges the server's circuit with the one that url leads to, and returns

@@ -1,31 +1,16 @@
 package cli
 
 import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
 // aKey is the text of a key.
 const aKey = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0czE"
-
-func TestRedact(t *testing.T) {
-	for text, want := range map[string]string{
-		"":                                   "",
-		"circuit: ls /a: not found\n":        "circuit: ls /a: not found\n",
-		aKey:                                 "[key]",
-		`"` + aKey + `" and /` + aKey + "\n": `"[key]" and /[key]` + "\n",
-		aKey[:42] + " " + aKey[:42] + "@h":   aKey[:42] + " " + aKey[:42] + "@h",
-		"x" + aKey:                           "x" + aKey,
-		"x" + aKey + "@h:1":                  "[key]@h:1",
-		strings.Repeat("_", 43):              strings.Repeat("_", 43), // no key
-		strings.Repeat("_", 43) + "@h":       "[key]@h",
-		"ü" + aKey + "ü":                     "ü[key]ü",
-	} {
-		if got := redact(text); got != want {
-			t.Errorf("redact(%q) is %q, want %q", text, got, want)
-		}
-	}
-}
 
 // TestKeyIsNotEchoed puts a key where it does not belong, and wants to be told so
 // without it.
@@ -61,6 +46,65 @@ func TestKeyIsNotEchoed(t *testing.T) {
 		}
 		if r.code != exitUsage || !strings.Contains(r.stderr, test.words) || strings.Contains(r.stderr, "short@") {
 			t.Errorf("circuit %s with %v: exit code %d, standard error %q, want %q in it", test.args, test.env, r.code, r.stderr, test.words)
+		}
+	}
+}
+
+// TestMangledKeyIsNotEchoed puts keys that are a character short or long where a
+// key belongs, and where it does not, and wants the text nowhere.
+func TestMangledKeyIsNotEchoed(t *testing.T) {
+	for name, key := range map[string]string{"truncated": aKey[:42], "short": aKey[:30], "extended": aKey + "x"} {
+		url := "circuit://" + key + "@127.0.0.1:1"
+		file := filepath.Join(t.TempDir(), "url")
+		if err := os.WriteFile(file, []byte(url+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range []struct {
+			env  map[string]string
+			args []string
+		}{
+			{nil, []string{key}},
+			{nil, []string{url}},
+			{nil, []string{"help", key}},
+			{nil, []string{"ls", key}},
+			{nil, []string{"ls", "/" + key}},
+			{nil, []string{"ls", "/" + url}},
+			{nil, []string{"peek", "-d", "127.0.0.1:1", nowhere + "/" + key}},
+			{nil, []string{"mkchan", nowhere + "/q", key}},
+			{nil, []string{"ls", "--" + key}},
+			{nil, []string{"ls", "-o", key}},
+			{nil, []string{"ls", "--timeout", url}},
+			{nil, []string{"ls", "--key", key}},
+			{nil, []string{"start", "--key", key}},
+			{nil, []string{"start", "--limit", key}},
+			{nil, []string{"start", "-a", url}},
+			{nil, []string{"start", "--data", "/dev/null/" + key}},
+			{nil, []string{"start", "--advertise", url, "-a", "127.0.0.1:0"}},
+			{nil, []string{"ls", "-d", url}},
+			{nil, []string{"ls", "-d", key}},
+			{nil, []string{"ls", "-d", "@" + key}},
+			{nil, []string{"ls", "-d", "@" + file}},
+			{nil, []string{"start", "-j", url}},
+			{nil, []string{"start", "-j", "@" + url}},
+			{nil, []string{"start", "-j", "@" + file}},
+			{nil, []string{"join", nowhere, url}},
+			{map[string]string{"CIRCUIT": key}, []string{"ls"}},
+			{map[string]string{"CIRCUIT": url}, []string{"ls"}},
+			{map[string]string{"CIRCUIT": file}, []string{"ls"}},
+			{map[string]string{"CIRCUIT": key + "@127.0.0.1:1"}, []string{"ls"}},
+			{map[string]string{"CIRCUIT_KEY": key}, []string{"ls"}},
+			{map[string]string{"CIRCUIT_KEY": key}, []string{"start"}},
+		} {
+			r := program{env: test.env}.run(test.args...)
+			if said := r.stdout + r.stderr; r.code == 0 || r.stderr == "" || strings.Contains(said, key[:20]) {
+				t.Errorf("%s: circuit %s with %v: exit code %d, said %q", name, strings.Join(test.args, " "), test.env, r.code, said)
+			}
+		}
+		var said bytes.Buffer
+		log := slog.New(slog.NewJSONHandler(&errorWriter{w: &said}, nil))
+		log.Warn("reached "+url, slog.String("key", key))
+		if strings.Contains(said.String(), key[:20]) {
+			t.Errorf("%s: the log says %s", name, &said)
 		}
 	}
 }

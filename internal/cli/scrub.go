@@ -18,7 +18,8 @@ Removes what an anchor holds. A process's kept output goes with it, and whoever
 is blocked on a channel gets an error. A process that still runs is removed only
 with one of
 
-  --kill         end it first: by the signal TERM, and KILL after the grace time
+  --kill         end it first, and all of its process group: by the signal
+                 TERM, and KILL after the grace time
   --grace TIME   that time (the server's default if not given)
   --abandon      leave it running, nobody's; it still ends with its server
 `

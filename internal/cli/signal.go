@@ -16,7 +16,7 @@ Usage: circuit signal NAME PATH
 Sends a signal to a process, and to the others of its process group. NAME is
 TERM, SIGTERM or the number that the hosting system gives it.
 
-Exits 8 if the process has ended.
+Exits 8 if the process, and all of its process group, has ended.
 `
 
 func (a *app) signalCommand() command {

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -111,6 +112,19 @@ func bare(c codes.Code) error {
 		return circuit.Errorf(circuit.Invalid, "the server does not understand the request")
 	}
 	return circuit.Errorf(circuit.Internal, "the server failed; its log says more")
+}
+
+// left begins what callers of a server that left are told.
+const left = "the server left "
+
+// Left is the answer to calls to a server that said that it leaves, and when: as
+// in 12 s ago.
+func Left(when string) error { return circuit.Errorf(circuit.Unreachable, left+when) }
+
+// IsLeft reports whether a call was answered by Left.
+func IsLeft(err error) bool {
+	var e *circuit.Error
+	return errors.As(err, &e) && e.Kind == circuit.Unreachable && e.Err != nil && strings.HasPrefix(e.Err.Error(), left)
 }
 
 // Read returns err as the failure of a call that changes nothing: there, an

@@ -87,13 +87,8 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	inURL := false
-	if s.key, inURL, err = resolveKey(s.cfg, s.state.key); err != nil {
+	if s.key, inURL, err = resolveKey(s.cfg, s.state); err != nil {
 		return nil, err
-	}
-	if inURL {
-		if err := s.state.saveKey(s.key); err != nil {
-			return nil, err
-		}
 	}
 	cred, err := credential.New(s.key, credential.Server, s.state.id)
 	if err != nil {
@@ -103,6 +98,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.state.saveKey(s.key); err != nil {
 		return nil, err
 	}
 	if err := s.compose(cred); err != nil {

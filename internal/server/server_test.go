@@ -133,6 +133,53 @@ func TestDataDirectoryKeepsIdentityAndKey(t *testing.T) {
 	}
 }
 
+// A server that was told its key once goes on in the same circuit without.
+func TestDataDirectoryKeepsConfiguredKey(t *testing.T) {
+	cfg := config(t)
+	cfg.DataDir, cfg.Key = filepath.Join(t.TempDir(), "data"), credential.NewKey()
+	first := start(t, cfg)
+	if !first.URL().Key.IsZero() {
+		t.Error("the URL carries a configured key")
+	}
+	stop(first)
+	again := cfg
+	again.Key = circuit.Key{}
+	second := start(t, again)
+	if now := second.URL(); now.ID != first.URL().ID || now.Key != cfg.Key {
+		t.Errorf("it was %v and is %v; with the same key: %v", first.URL(), now, now.Key == cfg.Key)
+	}
+	stop(second)
+	cfg.Key = credential.NewKey()
+	_, err := server.Start(t.Context(), cfg)
+	if !errors.Is(err, circuit.Invalid) || !strings.Contains(err.Error(), cfg.DataDir) || !strings.Contains(err.Error(), "start without that key") {
+		t.Errorf("with another key: %v", err)
+	}
+}
+
+// A data directory that was used and has no key begins no circuit of its own.
+func TestDataDirectoryWithoutKeyIsRefused(t *testing.T) {
+	cfg := config(t)
+	cfg.DataDir = filepath.Join(t.TempDir(), "data")
+	first := start(t, cfg)
+	key := first.URL().Key
+	stop(first)
+	file := filepath.Join(cfg.DataDir, "key")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	_, err := server.Start(t.Context(), cfg)
+	if !errors.Is(err, circuit.Invalid) || !strings.Contains(err.Error(), "give that with --key FILE") {
+		t.Errorf("without a key: %v", err)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the key that was refused is there: %v", err)
+	}
+	cfg.Key = key
+	if s := start(t, cfg); s.URL().ID != first.URL().ID {
+		t.Errorf("with its key, it was %v and is %v", first.URL(), s.URL())
+	}
+}
+
 func TestClonedDataDirectoryIsRefused(t *testing.T) {
 	cfg := config(t)
 	cfg.DataDir = filepath.Join(t.TempDir(), "data")

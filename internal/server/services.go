@@ -100,7 +100,7 @@ func (s *Server) peer(ctx context.Context, id circuit.ServerID) (grpc.ClientConn
 	case !known:
 		return nil, circuit.Errorf(circuit.NotFound, fmt.Sprintf("there is no server %v in this circuit; circuit ls / lists those that are", id))
 	case r.State == directory.Left:
-		return nil, circuit.Errorf(circuit.Unreachable, "the server left "+ago(r.Since))
+		return nil, rpc.Left(ago(r.Since))
 	case r.State == directory.Dead:
 		return nil, circuit.Errorf(circuit.Unreachable, "the server failed "+ago(r.Since))
 	}

@@ -150,9 +150,16 @@ func newServerID() circuit.ServerID {
 	return circuit.ServerID(max(binary.LittleEndian.Uint64(b[:]), 1))
 }
 
-// saveKey keeps a key that was not configured.
+// used reports whether a server ran on the data directory before.
+func (s *state) used() bool {
+	_, err := os.Lstat(filepath.Join(s.dir, incarnationFile))
+	return err == nil
+}
+
+// saveKey keeps the circuit's key, so that the server comes back to its circuit
+// whether or not it is told the key again. What ends with the server needs none.
 func (s *state) saveKey(k circuit.Key) error {
-	if s.key == k {
+	if s.key == k || s.temp {
 		return nil
 	}
 	s.key = k

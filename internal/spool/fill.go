@@ -355,8 +355,7 @@ func (s *Spool) together() int {
 	return n
 }
 
-// spillAll moves all pieces to the file, for the sake of another spool, and
-// reports whether there were any. The caller holds writing.
+// spillAll moves all pieces to the file, and reports whether there were any. The caller holds writing.
 func (s *Spool) spillAll() (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

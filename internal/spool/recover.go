@@ -8,13 +8,14 @@ import (
 	"slices"
 )
 
-// Recover returns what the file at cfg.Path, left behind by a server that was
-// killed, holds of a stream, as a stream that has ended. What was only in
-// memory is missing from its end. Without a file, or with one that is damaged,
-// the stream is empty. What the budget has no room for is given up.
-func Recover(cfg Config) (*Spool, error) {
+// Recover returns what the file at cfg.Path, left behind by an earlier program,
+// holds of a stream, as a stream that has ended. What was only in memory is
+// missing from its end. Without a file, or with one that is damaged, it holds
+// nothing; then all of the stream, which is written bytes long if that is known
+// and else 0, counts as given up. So does what the limit, or the budget, has no room for.
+func Recover(cfg Config, written uint64) (*Spool, error) {
 	s := New(cfg)
-	s.ended = true
+	s.base, s.end, s.ended = written, written, true
 	f, err := os.Open(cfg.Path)
 	if errors.Is(err, os.ErrNotExist) {
 		return s, nil
@@ -96,6 +97,6 @@ func (s *Spool) restore(run []slotEntry) {
 		s.slots.made = max(s.slots.made, e.slot+1)
 	}
 	kept := int64(s.end - s.base)
-	s.bytes = s.cfg.Budget.takeBytes(s, kept, false)
+	s.bytes = s.cfg.Budget.takeBytes(s, min(kept, s.cfg.Limit), false)
 	s.giveUp(kept - s.bytes)
 }

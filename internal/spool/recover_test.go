@@ -27,7 +27,10 @@ func recovered(t testing.TB, cfg Config) *Spool {
 	if cfg.Budget == nil {
 		cfg.Budget = NewBudget(1<<30, 16<<20)
 	}
-	s, err := Recover(cfg)
+	if cfg.Limit == 0 {
+		cfg.Limit = 1 << 30
+	}
+	s, err := Recover(cfg, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,16 +57,53 @@ func TestRecover(t *testing.T) {
 	}
 }
 
+// What was saved and left is all there for the next program, and readers read
+// on meanwhile.
+func TestSaveAndLeave(t *testing.T) {
+	for _, size := range []int{0, 5, 3<<20 + 77} {
+		b := NewBudget(1<<30, 16<<20)
+		cfg := Config{Path: filepath.Join(t.TempDir(), "out"), Limit: 5 << 20, Budget: b}
+		left := New(cfg)
+		mustWrite(t, left, size)
+		left.End()
+		if err := left.Save(); err != nil || b.InMemory() != 0 {
+			t.Errorf("%d bytes in memory, error %v", b.InMemory(), err)
+		}
+		if read, lost := readAll(t, left.Cursor(0, true)); read != uint64(size) || lost != 0 {
+			t.Errorf("read %d, lost %d of %d", read, lost, size)
+		}
+		left.Leave()
+		s := recovered(t, Config{Path: cfg.Path, Budget: b})
+		if read, lost := readAll(t, s.Cursor(0, true)); read != uint64(size) || lost != 0 {
+			t.Errorf("after Leave: read %d, lost %d of %d", read, lost, size)
+		}
+		s.Leave() // again
+		s = recovered(t, Config{Path: cfg.Path, Budget: b})
+		if got := s.Stat(); got.Kept != uint64(size) {
+			t.Errorf("%+v", got)
+		}
+	}
+}
+
+// A stream whose file is gone was as long as it was.
+func TestRecoverWithoutAFile(t *testing.T) {
+	s, err := Recover(Config{Path: filepath.Join(t.TempDir(), "out"), Budget: NewBudget(1<<30, 16<<20)}, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if read, lost := readAll(t, s.Cursor(0, true)); read != 0 || lost != 1000 || s.Stat().GivenUp != 1000 {
+		t.Errorf("read %d, lost %d, %+v", read, lost, s.Stat())
+	}
+}
+
 // A block that left memory in several steps is one slot.
 func TestRecoverPartsOfABlock(t *testing.T) {
 	left := newSpool(t, Config{Limit: 1 << 20})
 	for range 5 {
 		mustWrite(t, left, 100)
-		left.writing.Lock()
-		if _, err := left.spillAll(); err != nil {
+		if err := left.Save(); err != nil {
 			t.Fatal(err)
 		}
-		left.writing.Unlock()
 	}
 	mustWrite(t, left, 100) // in memory only
 	s := recovered(t, Config{Path: copyFile(t, left)})
@@ -145,7 +185,7 @@ func FuzzRecover(f *testing.F) {
 				t.Fatalf("entry %d of %+v is wrong", i, run)
 			}
 		}
-		s := New(Config{Budget: NewBudget(1<<40, 0)})
+		s := New(Config{Limit: 1 << 40, Budget: NewBudget(1<<40, 0)})
 		s.restore(run)
 		kept := uint64(0)
 		for _, e := range run {

@@ -89,9 +89,11 @@ func (s *Spool) Stat() circuit.OutputStat {
 	}
 }
 
-// End ends the stream: nothing will be added to it. It must not be called while
-// the writer fills.
+// End ends the stream: nothing will be added to it, and a writer that waits
+// fails with ErrClosed.
 func (s *Spool) End() {
+	s.writing.Lock() // a Fill that is under way finishes first
+	defer s.writing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended, s.why = true, ""
@@ -123,7 +125,13 @@ func (s *Spool) trim() {
 // Close gives everything up, removes the file, and wakes all who wait: they
 // fail with ErrClosed. What readers were given already stays theirs. Closing
 // again does nothing.
-func (s *Spool) Close() {
+func (s *Spool) Close() { s.close(true) }
+
+// Leave is Close, but leaves the file for Recover, with all that Save put
+// there.
+func (s *Spool) Leave() { s.close(false) }
+
+func (s *Spool) close(remove bool) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -143,7 +151,19 @@ func (s *Spool) Close() {
 
 	s.writing.Lock() // whoever is moving bytes to the file finishes first
 	defer s.writing.Unlock()
-	s.file.remove()
+	if remove {
+		s.file.remove()
+	}
+}
+
+// Save moves all that is in memory to the file, where it survives this program.
+// Readers go on. The error is that of the file; what it did not take stays in
+// memory. A closed spool has nothing to save.
+func (s *Spool) Save() error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	_, err := s.spillAll()
+	return err
 }
 
 // ack notes that bytes before offset were used by a reader.

@@ -43,7 +43,8 @@ type ProcsClient interface {
 	// Wait returns the state once the process has ended, whatever its streams do.
 	// It may be repeated after a broken connection.
 	Wait(ctx context.Context, in *WaitProcRequest, opts ...grpc.CallOption) (*ProcStat, error)
-	// Signal signals the process group. CLOSED once the process has ended.
+	// Signal signals the process group. CLOSED once the process has ended, and all
+	// of its group.
 	Signal(ctx context.Context, in *SignalProcRequest, opts ...grpc.CallOption) (*SignalProcReply, error)
 	// Stdin feeds the process. One call writes at a time; others wait their turn
 	// in order of arrival. The client sends Frames with data, or with end to
@@ -149,7 +150,8 @@ type ProcsServer interface {
 	// Wait returns the state once the process has ended, whatever its streams do.
 	// It may be repeated after a broken connection.
 	Wait(context.Context, *WaitProcRequest) (*ProcStat, error)
-	// Signal signals the process group. CLOSED once the process has ended.
+	// Signal signals the process group. CLOSED once the process has ended, and all
+	// of its group.
 	Signal(context.Context, *SignalProcRequest) (*SignalProcReply, error)
 	// Stdin feeds the process. One call writes at a time; others wait their turn
 	// in order of arrival. The client sends Frames with data, or with end to

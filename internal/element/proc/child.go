@@ -17,10 +17,12 @@ type localChild struct {
 
 	await func() Exit // returns once the process has been reaped
 
-	// mu keeps a signal from reaching whoever gets the number of a process that
-	// has been reaped.
-	mu    sync.Mutex
-	ended bool
+	// mu keeps a signal from reaching whoever gets the number of a process, or of
+	// a group, that is gone.
+	mu     sync.Mutex
+	handle *os.File // polls pidfd; nil if there is none
+	ended  bool     // the process has, and was reaped
+	gone   bool     // so has its whole group, or nobody cares for it any more
 }
 
 var _ Child = (*localChild)(nil)
@@ -29,20 +31,80 @@ func (c *localChild) Pid() int         { return c.pid }
 func (c *localChild) Stdin() *os.File  { return c.stdin }
 func (c *localChild) Stdout() *os.File { return c.stdout }
 func (c *localChild) Stderr() *os.File { return c.stderr }
-func (c *localChild) Wait() Exit       { return c.await() }
+
+// Wait implements Child.
+func (c *localChild) Wait() Exit {
+	exit := c.await()
+	c.Empty(false) // if it is, nothing is held on to
+	return exit
+}
 
 // Signal implements Child.
 func (c *localChild) Signal(sig syscall.Signal) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ended {
+	return c.signal(sig)
+}
+
+// signal signals the group. The caller holds mu.
+func (c *localChild) signal(sig syscall.Signal) error {
+	if c.gone {
 		return errEnded
 	}
-	err := syscall.Kill(-c.pid, sig)
-	if err == syscall.ESRCH {
-		return errEnded // it has ended and is about to be reaped
+	var err error
+	if c.ended {
+		err = c.signalLeft(sig)
+	} else {
+		err = syscall.Kill(-c.pid, sig)
 	}
-	return err
+	if err != syscall.ESRCH {
+		return err
+	}
+	if c.ended {
+		c.letGo()
+	}
+	return errEnded // or is about to be reaped
+}
+
+// signalNumber signals the group of a process that was reaped by its number. No
+// process gets the number while the group has members, so one that has it says
+// that the group is gone. What could be mistaken for the group is only one that
+// got the number, and whose leader ended, since somebody last looked.
+func (c *localChild) signalNumber(sig syscall.Signal) error {
+	if syscall.Kill(c.pid, 0) != syscall.ESRCH {
+		return syscall.ESRCH
+	}
+	return syscall.Kill(-c.pid, sig)
+}
+
+// Empty implements Child.
+func (c *localChild) Empty(look bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended && !c.gone {
+		_ = c.signal(0) // notices that nobody is left
+	}
+	return c.gone || c.ended && look && allEnded(c.pid)
+}
+
+// Release implements Child.
+func (c *localChild) Release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.letGo()
+}
+
+// letGo is the end of what is known of the group. The caller holds mu.
+func (c *localChild) letGo() {
+	c.gone = true
+	c.closeHandle()
+}
+
+func (c *localChild) closeHandle() {
+	if c.handle != nil {
+		c.handle.Close()
+		c.handle = nil
+	}
 }
 
 // Stopped implements Child.

@@ -22,8 +22,7 @@ type Proc struct {
 	path       circuit.Path
 	generation uint64
 	cmd        circuit.Cmd
-	child      Child // nil where restored
-	restored   bool  // from the record of an earlier run
+	child      Child // nil if it is of an earlier run of the server
 	started    time.Time
 	pid        int
 
@@ -31,9 +30,11 @@ type Proc struct {
 	stdout, stderr *output
 	copiers        sync.WaitGroup
 
-	ended chan struct{} // closed once exit is set
-	exit  Exit
-	lost  bool // how it ended is not known
+	over    chan struct{} // closed once the element holds nothing any more
+	settled chan struct{} // closed once its record will not change
+	ended   chan struct{} // closed once exit is set
+	exit    Exit
+	lost    bool // how it ended is not known
 
 	mu        sync.Mutex
 	abandoned bool
@@ -125,14 +126,40 @@ func (p *Proc) await() {
 	p.mu.Unlock()
 	switch {
 	case abandoned:
+		close(p.settled)
+		p.watch()
 		p.end()
 	case p.cmd.Scrub:
+		close(p.settled)
 		p.service.cfg.Tree.Remove(p.path, p.generation)
 		p.stdout.lastReader()
 		p.stderr.lastReader()
 		p.end()
 	default:
-		_ = p.service.keepRecord(p) // which logs it; a restarted server would list the process as lost
+		p.service.tasks.Go(p.watch)
+		if p.stdout.length() == nil || p.stderr.length() == nil {
+			_ = p.service.keepRecord(p) // which logs it; a restarted server would list the process as lost
+		}
+		p.copiers.Wait()
+		p.settle()
+		close(p.settled)
+	}
+}
+
+// watchGroup is how often it is looked whether the group of a process that has
+// ended has, too.
+const watchGroup = time.Second
+
+// watch holds on to the group of a process that has ended, until nobody is left
+// in it or the element is over.
+func (p *Proc) watch() {
+	tick := time.NewTicker(watchGroup)
+	defer tick.Stop()
+	for !p.child.Empty(false) {
+		select {
+		case <-tick.C:
+		case <-p.over:
+		}
 	}
 }
 
@@ -154,21 +181,26 @@ func (p *Proc) Signal(name string) error {
 	if err != nil {
 		return err
 	}
+	if p.child != nil && p.child.Empty(true) {
+		return errGroupEnded
+	}
 	return p.signal(sig)
 }
+
+var errGroupEnded = circuit.Errorf(circuit.Closed, "the process has ended, and its group with it")
 
 func (p *Proc) signal(sig syscall.Signal) error {
 	if p.lost {
 		return circuit.Errorf(circuit.Closed, "the process was lost when its server was killed; what became of it is not known")
 	}
-	if p.hasEnded() {
-		return circuit.Errorf(circuit.Closed, "the process has ended")
+	if p.child == nil {
+		return errGroupEnded
 	}
 	switch err := p.child.Signal(sig); err {
 	case nil:
 		return nil
 	case errEnded:
-		return circuit.Errorf(circuit.Closed, "the process has ended")
+		return errGroupEnded
 	case syscall.EPERM:
 		return circuit.Errorf(circuit.Denied, "the server may not signal the process")
 	default:
@@ -191,46 +223,65 @@ func parseSignal(name string) (syscall.Signal, error) {
 
 // Scrub implements anchor.Element.
 func (p *Proc) Scrub(ctx context.Context, how anchor.Scrub) error {
-	if !p.hasEnded() {
-		switch how.Mode {
-		case circuitv1.ScrubRequest_KILL:
-			if err := p.kill(ctx, how.Grace); err != nil {
-				return err
-			}
-		case circuitv1.ScrubRequest_ABANDON:
-			p.abandon()
-			return nil
-		default:
-			return circuit.Errorf(circuit.Exists, "the process is running; use --kill to end it first, or --abandon to leave it running")
+	switch {
+	case how.Mode == circuitv1.ScrubRequest_KILL:
+		if err := p.kill(ctx, how.Grace); err != nil {
+			return err
 		}
+	case p.hasEnded():
+	case how.Mode == circuitv1.ScrubRequest_ABANDON:
+		p.abandon()
+		return nil
+	default:
+		return circuit.Errorf(circuit.Exists, "the process is running; use --kill to end it first, or --abandon to leave it running")
 	}
 	p.end()
 	return nil
 }
 
-// kill ends the process: TERM, then KILL after the grace time.
+// kill ends the process and its group: TERM, then KILL after the grace time.
 func (p *Proc) kill(ctx context.Context, grace time.Duration) error {
 	if grace == 0 {
 		grace = p.service.cfg.Grace
 	}
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
 	_ = p.signal(syscall.SIGTERM) // fails only if it has just ended
 	_ = p.signal(syscall.SIGCONT) // a stopped process gets TERM once it goes on
-	select {
-	case <-p.ended:
+	soft, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	if p.groupEnds(soft) == nil {
 		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
 	}
 	_ = p.signal(syscall.SIGKILL)
-	select {
-	case <-p.ended:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	if _, err := p.Wait(ctx); err != nil {
+		return err
 	}
+	hard, cancel := context.WithTimeout(ctx, killWait)
+	defer cancel()
+	_ = p.groupEnds(hard) // those that the system does not let go of have been killed all the same
+	return ctx.Err()
+}
+
+// How often it is looked whether a group has ended: twice as slowly each time,
+// within limits, and thoroughly where it takes long.
+const (
+	fastestLook = time.Millisecond
+	slowestLook = 250 * time.Millisecond
+	longLook    = 16 * time.Millisecond
+)
+
+// groupEnds waits until the process has ended, and all of its group, within ctx.
+func (p *Proc) groupEnds(ctx context.Context) error {
+	if _, err := p.Wait(ctx); err != nil || p.child == nil {
+		return err
+	}
+	for pause := fastestLook; !p.child.Empty(pause >= longLook); pause = min(2*pause, slowestLook) {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // abandon leaves a running process to itself: nobody feeds it, and its output
@@ -248,16 +299,25 @@ func (p *Proc) abandon() {
 	}
 }
 
-// end gives up what the element holds. The process has ended.
+// end gives up what the element holds, for good. The process has ended.
 func (p *Proc) end() {
 	p.release.Do(func() {
-		p.stdin.close()
+		p.letGo()
 		p.stdout.close()
 		p.stderr.close()
 		p.copiers.Wait()
-		p.service.forgetRecord(p)
 		p.service.dismiss(p)
 	})
+	p.service.forgetRecord(p) // also that which a server that stops has left
+}
+
+// letGo lets go of the process's group and input.
+func (p *Proc) letGo() {
+	if p.child != nil {
+		p.child.Release()
+	}
+	close(p.over)
+	p.stdin.close()
 }
 
 // spoolConfig configures the spool of one of the process's streams.

@@ -33,14 +33,22 @@ type Child interface {
 	// Wait returns how the process ended, once it has, whatever its streams do.
 	// It is called once, and holds no thread while it waits.
 	Wait() Exit
-	// Signal signals the process group. Once the process has ended, the error is
-	// errEnded and nobody is signalled.
+	// Signal signals the process group, which may have members after the process
+	// itself has ended. Once nobody is left in it, the error is errEnded and
+	// nobody is signalled.
 	Signal(sig syscall.Signal) error
+	// Empty reports whether nobody is left in the process group. Who has ended and
+	// was not reaped yet, by whoever is to, counts as left, unless look is set:
+	// that costs a look at all processes of the system.
+	Empty(look bool) bool
+	// Release lets go of the process group: nobody is signalled any more. The
+	// process must have ended.
+	Release()
 	// Stopped reports whether the process is stopped, by STOP or TSTP.
 	Stopped() bool
 }
 
-// errEnded says that a process has ended already.
+// errEnded says that a process, and all of its group, has ended already.
 var errEnded = errors.New("the process has ended")
 
 // Exit is how a process ended.

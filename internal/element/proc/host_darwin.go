@@ -37,12 +37,29 @@ func pidfdWorks() bool { return false }
 
 func (c *localChild) awaitPidfd() func() Exit { panic("there are no pidfds on this system") }
 
-// processStopped is SSTOP of <sys/proc.h>.
-const processStopped = 4
+func (c *localChild) signalLeft(sig syscall.Signal) error { return c.signalNumber(sig) }
+
+// States of processes in <sys/proc.h>: SSTOP and SZOMB.
+const (
+	processStopped = 4
+	processEnded   = 5
+)
 
 func stopped(pid int) bool {
 	info, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
 	return err == nil && info.Proc.P_stat == processStopped
+}
+
+// allEnded reports whether those who are left in a group are seen, and all have
+// ended and are only to be reaped.
+func allEnded(group int) bool {
+	members, err := unix.SysctlKinfoProcSlice("kern.proc.pgrp", group)
+	for _, m := range members {
+		if m.Proc.P_stat != processEnded {
+			return false
+		}
+	}
+	return err == nil && len(members) > 0
 }
 
 // closeInheritedOnExec keeps descriptors that this program inherited from its

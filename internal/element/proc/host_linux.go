@@ -53,8 +53,8 @@ func widen(fd int) { _, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, widePi
 func (c *localChild) awaitPidfd() func() Exit {
 	_ = syscall.SetNonblock(c.pidfd, true) // a fresh descriptor of ours
 	f := os.NewFile(uintptr(c.pidfd), "pidfd")
+	c.handle = f
 	return func() (exit Exit) {
-		defer f.Close()
 		conn, err := f.SyscallConn()
 		if err != nil {
 			panic(fmt.Sprintf("an open file has no connection: %v", err)) // cannot be
@@ -71,15 +71,60 @@ func (c *localChild) awaitPidfd() func() Exit {
 	}
 }
 
-// stopped reports whether a process is stopped, by its state in /proc.
-func stopped(pid int) bool {
+// pidfdSignalProcessGroup is PIDFD_SIGNAL_PROCESS_GROUP of <linux/pidfd.h>,
+// since Linux 6.9.
+const pidfdSignalProcessGroup = 1 << 2
+
+// signalLeft signals what a process that was reaped left of its group. Its
+// descriptor means this group and never another, where the system takes it.
+func (c *localChild) signalLeft(sig syscall.Signal) error {
+	if c.handle != nil {
+		err := unix.PidfdSendSignal(c.pidfd, sig, nil, pidfdSignalProcessGroup)
+		if err == nil || err == syscall.ESRCH {
+			return err
+		}
+	}
+	return c.signalNumber(sig)
+}
+
+// look returns the state of a process, as /proc has it, and its group.
+func look(pid int) (state byte, group int, ok bool) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, 0, false
+	}
+	// The name, in parentheses, may hold anything; the rest follows the last.
+	var parent int
+	_, err = fmt.Sscanf(string(b[bytes.LastIndexByte(b, ')')+1:]), " %c %d %d", &state, &parent, &group)
+	return state, group, err == nil
+}
+
+func stopped(pid int) bool {
+	state, _, _ := look(pid)
+	return state == 'T' || state == 't'
+}
+
+// allEnded reports whether those who are left in a group are seen, and all have
+// ended and are only to be reaped.
+func allEnded(group int) bool {
+	dir, err := os.ReadDir("/proc")
 	if err != nil {
 		return false
 	}
-	// The name, in parentheses, may hold anything; the state follows the last.
-	i := bytes.LastIndexByte(b, ')')
-	return i >= 0 && len(b) > i+2 && (b[i+2] == 'T' || b[i+2] == 't')
+	seen := false
+	for _, d := range dir {
+		pid, err := strconv.Atoi(d.Name())
+		if err != nil {
+			continue
+		}
+		if state, of, ok := look(pid); ok && of == group {
+			if state != 'Z' && state != 'X' {
+				return false
+			}
+			seen = true
+		}
+	}
+	return seen
 }
 
 // closeInheritedOnExec keeps descriptors that this program inherited from its

@@ -31,6 +31,7 @@ func run(t testing.TB, h Host, c circuit.Cmd) (stdout, stderr string, exit Exit)
 	exit = child.Wait()
 	child.Stdout().Close()
 	child.Stderr().Close()
+	child.Release()
 	return string(out), string(errs), exit
 }
 
@@ -163,6 +164,8 @@ func TestSignalGroupAndStop(t *testing.T) {
 		t.Errorf("after TERM: %q, %v", rest, err)
 	}
 	child.Wait()
+	eventually(t, "nobody is left", func() bool { return child.Empty(true) })
+	child.Release()
 	if err := child.Signal(syscall.SIGTERM); err != errEnded {
 		t.Errorf("signal after the end: %v", err)
 	}

@@ -18,13 +18,34 @@ type output struct {
 	pipe  *os.File // nil for a process that was lost
 	spool *spool.Spool
 
+	// Of an earlier run of the server:
+	cut     bool   // what the process wrote last may be lost
+	missing uint64 // how much of it is, so far as that is known
+
 	mu      sync.Mutex
+	whole   bool          // the stream has ended, and nothing that came was left unread
 	drained bool          // what comes is thrown away
 	readers int           // cursors open
 	idle    chan struct{} // closed once there are none; nil unless somebody waits
 }
 
-func (o *output) stat() circuit.OutputStat { return o.spool.Stat() }
+func (o *output) stat() circuit.OutputStat {
+	s := o.spool.Stat()
+	s.Written += o.missing
+	s.GivenUp += o.missing
+	return s
+}
+
+// length returns how much the process wrote, or nil if that is not known.
+func (o *output) length() *uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.whole {
+		return nil
+	}
+	n := o.spool.Stat().Written
+	return &n
+}
 
 // copy moves bytes from the pipe to the spool until the stream ends, or the
 // element does. It holds no memory while the process is silent.
@@ -58,6 +79,9 @@ func (o *output) copy() {
 			o.drain()
 			return
 		case fillErr != nil || n == 0:
+			o.mu.Lock()
+			o.whole = true
+			o.mu.Unlock()
 			return
 		}
 	}
@@ -101,6 +125,14 @@ func (o *output) discard() {
 	o.spool.Close()
 	// A copier that waits for the process notices that the spool is closed at
 	// its next byte.
+}
+
+// stop ends the stream where it is, and closes the pipe.
+func (o *output) stop() {
+	o.spool.End()
+	if o.pipe != nil {
+		o.pipe.Close()
+	}
 }
 
 // close throws away what is kept, and closes the pipe.

@@ -1,7 +1,9 @@
 package proc
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,8 +15,8 @@ import (
 	"github.com/gocircuit/circuit/internal/spool"
 )
 
-// record is what is kept of a process in a file, so that a server that was
-// killed and is started again can list it as lost.
+// record is what is kept of a process in a file, so that a server that is
+// started again can list it: as it ended, or as lost if it had not.
 type record struct {
 	Path       circuit.Path
 	Generation uint64
@@ -22,6 +24,9 @@ type record struct {
 	Pid        int
 	Started    time.Time
 	Exit       *Exit `json:",omitempty"` // how it ended, if it did before the server
+	// How much it wrote, once it has ended and so have its streams. All of that
+	// which is kept is then in files.
+	Stdout, Stderr *uint64 `json:",omitempty"`
 }
 
 const recordSuffix = ".json"
@@ -42,7 +47,7 @@ func (s *Service) keepRecord(p *Proc) error {
 	}
 	r := record{Path: p.path, Generation: p.generation, Cmd: p.cmd, Pid: p.pid, Started: p.started}
 	if p.hasEnded() {
-		r.Exit = &p.exit
+		r.Exit, r.Stdout, r.Stderr = &p.exit, p.stdout.length(), p.stderr.length()
 	}
 	b, err := json.Marshal(r)
 	p.mu.Lock()
@@ -90,9 +95,9 @@ func (s *Service) forgetRecord(p *Proc) {
 	_ = os.Remove(s.recordPath(p.generation)) // what cannot be removed is listed as lost later
 }
 
-// Restore lists again the processes of which there are records, left by a server
-// that was killed: as lost those that ran, with what output of theirs is in
-// files. It removes files of processes without a record.
+// Restore lists again the processes of which there are records, left by an
+// earlier run of the server: as lost those that ran when it was killed, with what
+// output of theirs is in files. It removes files of processes without a record.
 func (s *Service) Restore() error {
 	if s.cfg.RecordDir == "" {
 		return nil
@@ -133,25 +138,25 @@ func (s *Service) restore(path string) error {
 	var r record
 	if err := json.Unmarshal(b, &r); err != nil {
 		_ = os.Remove(path) // it will not get better
-		return err
+		return errors.New("the record is damaged, and was removed")
 	}
 	if s.recordPath(r.Generation) != path {
 		return fmt.Errorf("the record of generation %016x has another's name", r.Generation)
 	}
 	p := &Proc{
 		service: s, path: r.Path, generation: r.Generation, cmd: r.Cmd, pid: r.Pid, started: r.Started,
-		stdin: newInput(nil), ended: make(chan struct{}), restored: true, lost: r.Exit == nil,
+		stdin: newInput(nil), settled: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{}), lost: r.Exit == nil,
 	}
 	if r.Exit != nil {
 		p.exit = *r.Exit
 	}
 	close(p.ended)
-	for stream, o := range map[string]**output{stdoutName: &p.stdout, stderrName: &p.stderr} {
-		kept, err := spool.Recover(p.spoolConfig(stream))
-		if err != nil {
-			return err
-		}
-		*o = &output{spool: kept}
+	close(p.settled)
+	if p.stdout, err = p.recoverOutput(stdoutName, r.Stdout); err != nil {
+		return err
+	}
+	if p.stderr, err = p.recoverOutput(stderrName, r.Stderr); err != nil {
+		return err
 	}
 	if err := s.cfg.Tree.Restore(p.path, p.generation, p); err != nil {
 		return err
@@ -161,4 +166,62 @@ func (s *Service) restore(path string) error {
 	s.procs[p] = struct{}{}
 	s.count++
 	return nil
+}
+
+// recoverOutput returns what there is of a stream that was this long, if that
+// is known.
+func (p *Proc) recoverOutput(stream string, length *uint64) (*output, error) {
+	written := uint64(0)
+	if length != nil {
+		written = *length
+	}
+	kept, err := spool.Recover(p.spoolConfig(stream), written)
+	if err != nil {
+		return nil, err
+	}
+	o := &output{spool: kept, cut: length == nil}
+	if have := kept.Stat().Written; have < written {
+		o.cut, o.missing = true, written-have
+	}
+	return o, nil
+}
+
+// settle makes what is kept of a process that has ended, and its record, such
+// that they survive the server. Its streams have ended.
+func (p *Proc) settle() {
+	if p.service.cfg.RecordDir == "" {
+		return
+	}
+	for _, o := range []*output{p.stdout, p.stderr} {
+		if err := o.spool.Save(); err != nil {
+			p.service.cfg.Log.Warn("the output of a process that has ended stays in memory, and is lost if the server is killed", slog.String("path", p.path.String()), slog.Any("error", err))
+		}
+	}
+	_ = p.service.keepRecord(p) // which logs it
+}
+
+// leave gives up what the element holds, but not what Restore finds. The process
+// has ended; what it wrote last has until ctx ends to arrive.
+func (p *Proc) leave(ctx context.Context) {
+	p.mu.Lock()
+	forgotten := p.abandoned || p.forgotten
+	p.mu.Unlock()
+	if forgotten || p.cmd.Scrub && !p.lost || p.service.cfg.RecordDir == "" {
+		p.end()
+		return
+	}
+	p.release.Do(func() {
+		select {
+		case <-p.settled:
+		case <-ctx.Done():
+		}
+		p.letGo()
+		p.stdout.stop()
+		p.stderr.stop()
+		p.copiers.Wait()
+		<-p.settled
+		p.stdout.spool.Leave()
+		p.stderr.spool.Leave()
+		p.service.dismiss(p)
+	})
 }

@@ -132,7 +132,7 @@ func (s *Service) start(path circuit.Path, generation uint64, cmd circuit.Cmd) (
 	}
 	p := &Proc{
 		service: s, path: path, generation: generation, cmd: cmd, child: child, started: time.Now(), pid: child.Pid(),
-		stdin: newInput(child.Stdin()), ended: make(chan struct{}),
+		stdin: newInput(child.Stdin()), settled: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{}),
 	}
 	p.stdout = &output{pipe: child.Stdout(), spool: spool.New(p.spoolConfig(stdoutName))}
 	p.stderr = &output{pipe: child.Stderr(), spool: spool.New(p.spoolConfig(stderrName))}
@@ -231,12 +231,17 @@ func (s *Service) Signal(ctx context.Context, req *circuitv1.SignalProcRequest) 
 	return &circuitv1.SignalProcReply{}, nil
 }
 
+// drainWait is how long Shutdown waits for the last output of processes that
+// have ended, where it is to be kept.
+const drainWait = time.Second
+
 // killWait is how long Shutdown waits for killed processes. One that the
 // system does not let go of must not keep the server.
 const killWait = 5 * time.Second
 
-// Shutdown ends all processes: TERM, then KILL after the grace time, or at once
-// when ctx ends. It returns when all is given up; nothing can be made after.
+// Shutdown ends all processes and their groups: TERM, then KILL after the grace time, or at once
+// when ctx ends. It returns when all is given up but what Restore finds; nothing can be
+// made after.
 func (s *Service) Shutdown(ctx context.Context, grace time.Duration) {
 	s.starting.Lock()
 	s.stopping = true
@@ -250,20 +255,24 @@ func (s *Service) Shutdown(ctx context.Context, grace time.Duration) {
 	soft, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
 	for _, p := range all {
-		if _, err := p.Wait(soft); err != nil {
+		if p.groupEnds(soft) != nil {
 			_ = p.signal(syscall.SIGKILL)
 		}
 	}
 	hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), killWait)
 	defer cancel()
+	drained, cancel := context.WithTimeout(hard, drainWait)
+	defer cancel()
 	stuck := false
 	for _, p := range all {
-		if _, err := p.Wait(hard); err != nil {
+		if p.groupEnds(hard) != nil {
 			s.cfg.Log.Warn("a process that was killed does not end, and is left", slog.Int("pid", p.pid))
+		}
+		if !p.hasEnded() {
 			stuck = true
 			continue
 		}
-		p.end()
+		p.leave(drained)
 	}
 	if stuck {
 		return // what awaits the process cannot end before it does

@@ -134,7 +134,7 @@ func (s *Service) Output(stream outputStream) error {
 	offset, err := sendOutput(ctx, stream, cursor, first.GetOpen().GetOffset())
 	switch {
 	case err == io.EOF:
-		err = s.endOutput(stream, p, offset, acked)
+		err = s.endOutput(stream, p, from, offset, acked)
 	case ctx.Err() != nil && stream.Context().Err() == nil:
 		err = nil
 	}
@@ -151,7 +151,7 @@ func sendOutput(ctx context.Context, stream outputStream, cursor *spool.Cursor, 
 		case err == io.EOF:
 			return offset, io.EOF
 		case errors.Is(err, spool.ErrClosed):
-			return offset, circuit.Errorf(circuit.Closed, "the process was scrubbed, and its output with it")
+			return offset, circuit.Errorf(circuit.Closed, "the process was scrubbed, and its output with it, or its server is stopping")
 		case ctx.Err() != nil:
 			return offset, ctx.Err()
 		default:
@@ -171,9 +171,9 @@ func sendOutput(ctx context.Context, stream outputStream, cursor *spool.Cursor, 
 const lastAck = 10 * time.Second
 
 // endOutput tells the reader of the end, and lets it acknowledge.
-func (s *Service) endOutput(stream outputStream, p *Proc, offset uint64, acked <-chan struct{}) error {
-	if p.restored {
-		return circuit.Errorf(circuit.Lost, fmt.Sprintf("what the process wrote after byte %d was lost when its server was killed", offset))
+func (s *Service) endOutput(stream outputStream, p *Proc, from *output, offset uint64, acked <-chan struct{}) error {
+	if from.cut {
+		return circuit.Errorf(circuit.Lost, fmt.Sprintf("whatever the process wrote after byte %d was lost when its server ended", offset))
 	}
 	if err := stream.SendMsg(&rpc.Frame{Offset: offset, End: true}); err != nil {
 		return err
@@ -182,6 +182,7 @@ func (s *Service) endOutput(stream outputStream, p *Proc, offset uint64, acked <
 	defer cancel()
 	select {
 	case <-acked:
+	case <-p.over: // nothing is kept any more
 	case <-ctx.Done():
 	}
 	return nil

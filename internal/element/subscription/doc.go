@@ -26,7 +26,8 @@
 // receives open on one subscription (maxReceivers) and the subscriptions of a
 // server (Config.MaxSubscriptions) are limited: Exhausted.
 //
-// All subscriptions share the memory of an event.
+// Subscriptions share the memory of an event, but for those of the servers that
+// are present at first.
 //
 // # Concurrency
 //

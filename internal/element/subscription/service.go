@@ -44,7 +44,7 @@ type Service struct {
 	readers sync.WaitGroup
 
 	mu      sync.Mutex
-	present map[circuit.ServerID]*circuit.Event // the servers in the circuit, as Tell had it, each as Present
+	present map[circuit.ServerID]circuit.Member // the servers in the circuit, as Tell had it
 	all     map[*Subscription]struct{}
 }
 
@@ -58,13 +58,9 @@ func NewService(cfg Config) *Service {
 	if cfg.MaxEvents == 0 {
 		cfg.MaxEvents = DefaultEvents
 	}
-	self := &circuit.Event{
-		Change: circuit.Present, Path: cfg.Self.ID.Path(), Address: cfg.Self.Address,
-		Version: cfg.Self.Version, Time: cfg.Self.Joined,
-	}
 	return &Service{
 		cfg:     cfg,
-		present: map[circuit.ServerID]*circuit.Event{cfg.Self.ID: self},
+		present: map[circuit.ServerID]circuit.Member{cfg.Self.ID: cfg.Self},
 		all:     make(map[*Subscription]struct{}),
 	}
 }
@@ -78,9 +74,7 @@ func (s *Service) Tell(e circuit.Event) {
 	kind := circuit.OnLeave
 	if e.Change == circuit.Joined {
 		kind = circuit.OnJoin
-		present := e
-		present.Change = circuit.Present
-		s.present[id] = &present
+		s.present[id] = circuit.Member{ID: id, Address: e.Address, Joined: e.Time, Version: e.Version}
 	} else {
 		delete(s.present, id)
 	}
@@ -112,7 +106,8 @@ func (s *Service) subscribe(kind circuit.Kind) (*Subscription, error) {
 	sub := newSubscription(kind, s.cfg.MaxEvents, s.forget)
 	if kind == circuit.OnJoin {
 		for _, id := range slices.Sorted(maps.Keys(s.present)) {
-			sub.tell(s.present[id])
+			m := s.present[id]
+			sub.tell(&circuit.Event{Change: circuit.Present, Path: id.Path(), Address: m.Address, Version: m.Version, Time: m.Joined})
 		}
 	}
 	s.all[sub] = struct{}{}
