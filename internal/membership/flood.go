@@ -39,6 +39,7 @@ func (m *Machine) forward(from *link, e *event) {
 	}
 }
 
+// broadcast spreads data for whoever uses the circuit (rule M19).
 func (m *Machine) broadcast(in Broadcast) {
 	if m.born && m.departBy.IsZero() && len(in.Data) <= MaxData {
 		m.originate(event{data: append([]byte{}, in.Data...)})
@@ -208,7 +209,7 @@ type recentEvent struct {
 	at time.Time
 }
 
-// keep keeps an event for those who were cut off; not records, for the directory
+// keep keeps an event for those who were cut off (rule M19); not records, for the directory
 // keeps them.
 func (m *Machine) keep(e event) {
 	if e.record != nil {

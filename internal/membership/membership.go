@@ -99,7 +99,6 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 	if now.After(m.now) {
 		m.now = now
 	}
-	m.out = nil
 	if !m.deadline.IsZero() && m.now.Sub(m.deadline) > lateness {
 		m.wasLate()
 	}
@@ -127,19 +126,21 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 	return m.complete()
 }
 
-// complete fills in what the outputs of a Step say of its end.
+// complete returns the outputs of a Step, and fills in what they say of its end.
 func (m *Machine) complete() []Output {
-	for i, out := range m.out {
+	outs := m.out
+	m.out = nil
+	for i, out := range outs {
 		switch out := out.(type) {
 		case Joined:
 			out.Directory = m.dir
-			m.out[i] = out
+			outs[i] = out
 		case Left:
 			out.Directory = m.dir
-			m.out[i] = out
+			outs[i] = out
 		}
 	}
-	return m.out
+	return outs
 }
 
 // Deadline returns when Step wants a Tick at the latest; the zero Time if never.

@@ -16,7 +16,7 @@ const (
 	MaxData = 64 << 10
 )
 
-// Synchronisation (rules M4 to M7).
+// Synchronisation (rules M4, M5, M6 and M7).
 const (
 	leafRecords  = 64      // where this many or fewer lie under a prefix, they are sent rather than compared
 	wholeRecords = 4096    // about as many are asked for at a time by who lacks most
@@ -74,7 +74,7 @@ const (
 const (
 	accuseWithin      = 40 * time.Millisecond  // an observer accuses after up to this time, so that one does
 	accuseGoneWithin  = 5 * time.Millisecond   // the same, where there is proof
-	refuteTime        = time.Second            // a suspect has this long to refute
+	refuteTime        = 900 * time.Millisecond // a suspect has this long to refute
 	doubtTime         = 3 * time.Second        // or this long, if whoever suspects it has reason to doubt itself
 	condemnWithin     = 60 * time.Millisecond  // an observer condemns after up to this time more, so that one does
 	condemnGoneWithin = 10 * time.Millisecond  // the same, where there is proof

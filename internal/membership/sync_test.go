@@ -2,6 +2,7 @@ package membership
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -279,6 +280,7 @@ func TestHostileSync(t *testing.T) {
 	t.Run("digests without end", func(t *testing.T) {
 		r := begin()
 		r.learned(rec(80), true) // so that not all is asked for
+		r.out = nil
 		root := root
 		root.count = 9
 		outs := r.receive(70, root)
@@ -359,4 +361,24 @@ func (p *pull) first() directory.Prefix {
 		return prefix
 	}
 	return directory.Prefix{}
+}
+
+// TestMemory: what is kept of a server, with all that belongs to it.
+func TestMemory(t *testing.T) {
+	const n = 20000
+	heap := func() uint64 {
+		runtime.GC()
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		return s.HeapAlloc
+	}
+	p := newPair(t, circuitOf(n, 1, 1), directory.Directory{})
+	before := heap()
+	p.link()
+	each := float64(heap()-before) / n
+	t.Logf("%.0f bytes a server", each)
+	if each > 200 {
+		t.Errorf("%.0f bytes are kept of a server", each)
+	}
+	runtime.KeepAlive(p)
 }

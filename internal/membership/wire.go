@@ -69,7 +69,7 @@ type message struct {
 	packed []byte // Packed; while it is decoded only
 }
 
-// entry is a record on its way, with what the wire says besides.
+// entry is a record on its way, with what the wire says besides (rule M1).
 type entry struct {
 	directory.Record        // Since is not set
 	ago              uint64 // seconds since it departed
