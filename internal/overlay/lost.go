@@ -11,7 +11,7 @@ import (
 type lost struct {
 	peers []*lostPeer   // oldest first
 	from  time.Time     // when the last was tried, or the first was lost
-	share time.Duration // what the wait until the next attempt is made of: random, lostEvery on average
+	share time.Duration // what the wait until the next attempt is made of
 	tries int           // attempts of a server that has just started and is alone
 }
 
@@ -42,10 +42,12 @@ func (m *Machine) found(id circuit.ServerID) {
 	m.lost.peers = slices.DeleteFunc(m.lost.peers, func(l *lostPeer) bool { return l.peer.ID == id })
 }
 
-// restLost begins the wait for the next attempt.
+// restLost begins the wait for the next attempt. Waits are exponentially
+// distributed, which no history can align: many servers lose the same ones at
+// the same moment.
 func (m *Machine) restLost() {
 	m.lost.from = m.now
-	m.lost.share = jitter(m.cfg.Rand, lostEvery/2, lostEvery*3/2)
+	m.lost.share = time.Duration(min(m.cfg.Rand.ExpFloat64(), lostMost) * float64(lostEvery))
 }
 
 // nextLost returns when the next of the lost is tried: each server of a circuit
@@ -57,7 +59,7 @@ func (m *Machine) nextLost() time.Time {
 	switch {
 	case len(m.lost.peers) == 0:
 		return time.Time{}
-	case hurries && m.lost.tries == 0:
+	case hurries && m.lost.tries < rushFirst:
 		return m.lost.from
 	case hurries && m.lost.tries < rushCount:
 		wait = wait * rushEvery / lostEvery
@@ -67,12 +69,18 @@ func (m *Machine) nextLost() time.Time {
 	return m.lost.from.Add(wait)
 }
 
-// dialLost tries one of the lost, at random, at a rate that does not grow with
-// the circuit (rule O8).
+// dialLost tries those of the lost whose time has come (rule O8).
 func (m *Machine) dialLost() {
-	if next := m.nextLost(); next.IsZero() || m.now.Before(next) || !m.free(forLost) {
-		return
+	for m.free(forLost) {
+		if next := m.nextLost(); next.IsZero() || m.now.Before(next) {
+			return
+		}
+		m.tryLost()
 	}
+}
+
+// tryLost tries one of the lost, at random.
+func (m *Machine) tryLost() {
 	m.restLost()
 	m.lost.tries = min(m.lost.tries+1, rushCount)
 	m.lost.peers = slices.DeleteFunc(m.lost.peers, func(l *lostPeer) bool {

@@ -70,9 +70,13 @@ const (
 // whatever their number, so that the two sides of a partition meet within
 // seconds of its end, and the dead cost next to nothing.
 const (
-	lostEvery = time.Second // on average; each interval is half shorter to half longer
-	// A server that has just started and is alone tries the first few at once,
-	// a few of which may be gone for good, and then a few a second.
+	lostEvery = time.Second // on average
+	lostMost  = 3           // a server's wait is at most so many times its average
+	// A server that has just started and is alone tries three at once, so that
+	// a circuit all of whose servers start at once is one again (a random graph
+	// in which everybody chooses two or more is connected, as a rule); then a few
+	// more, for some may be gone for good; and then a few a second.
+	rushFirst = 3
 	rushCount = 16
 	rushEvery = 30 * time.Millisecond
 	soonEvery = 300 * time.Millisecond
