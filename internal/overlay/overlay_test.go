@@ -156,90 +156,6 @@ func (r *rig) want(got, want string) {
 	}
 }
 
-func TestSeedReachesCircuit(t *testing.T) {
-	r := newRig(t)
-	p := peerN(60, 7)
-	r.want(r.step(Seed{Address: "host60:1", Keep: true}), "Connect 1 host60:1")
-	r.want(r.dialled(1, p), "SeedReached host60:1 60, 1:open")
-	r.want(r.receive(message{kind: kindAccept}), "Up 1")
-	r.want(r.admit(p), "")
-	if got := r.Neighbours(); len(got) != 1 || got[0] != 60 {
-		t.Errorf("neighbours %v", got)
-	}
-	r.want(r.wait(time.Hour), "")
-	// It stays a target: gone, it is tried again. The member itself is, too.
-	r.want(r.dismiss(p, true), "Down 1 lost=false, Disconnect 1")
-	if s := r.wait(time.Second); !strings.Contains(s, "host60:1") {
-		t.Errorf("a seed that failed is not tried again: %q", s)
-	}
-}
-
-func TestSeedOnceIsForgotten(t *testing.T) {
-	r := newRig(t)
-	p := peerN(60, 7)
-	r.want(r.step(Seed{Address: "name:1"}), "Connect 1 name:1")
-	r.dialled(1, p)
-	r.receive(message{kind: kindAccept})
-	r.admit(p)
-	r.dismiss(p, false)
-	r.want(r.wait(time.Hour), "")
-}
-
-// TestSeedIsFoundByOthers: a server that joined by another way and says that a
-// seed's address is its own need not be reached there.
-func TestSeedIsFoundByOthers(t *testing.T) {
-	r := newRig(t)
-	r.step(Seed{Address: "host60:1"})
-	r.step(ConnectFailed{Dial: 1, Failure: Unreachable})
-	r.want(r.admit(peerN(60, 7)), "Connect 2 host60:1, SeedReached host60:1 60")
-	r.step(ConnectFailed{Dial: 2, Failure: Unreachable})
-	r.dismiss(peerN(60, 7), false)
-	r.want(r.wait(time.Hour), "")
-}
-
-func TestSeedRetries(t *testing.T) {
-	r := newRig(t)
-	r.want(r.step(Seed{Address: "a:1"}), "Connect 1 a:1")
-	r.want(r.step(ConnectFailed{Dial: 1, Failure: Refused}), "SeedFailed a:1 2")
-	began, last, longest := r.at, r.at, time.Duration(0)
-	for dial := uint64(2); r.at.Sub(began) < 10*time.Minute; dial++ {
-		r.at = r.Deadline()
-		r.want(r.step(Tick{}), fmt.Sprintf("Connect %d a:1", dial))
-		wait := r.at.Sub(last)
-		young := r.at.Sub(began) < early
-		if wait < firstRetry/2 || wait > lateRetry || young && wait > earlyRetry {
-			t.Fatalf("dial %d after %v, %v after the beginning", dial, wait, r.at.Sub(began))
-		}
-		longest = max(longest, wait)
-		last = r.at
-		// The same reason is said once.
-		r.want(r.step(ConnectFailed{Dial: dial, Failure: Refused}), "")
-	}
-	if longest < lateRetry/2 {
-		t.Errorf("the longest wait was %v", longest)
-	}
-	r.want(r.step(Unseed{Address: "a:1"}), "")
-	if !r.Deadline().IsZero() {
-		t.Error("there is something to do without a seed")
-	}
-}
-
-func TestSeedOneself(t *testing.T) {
-	r := newRig(t)
-	r.want(r.step(Seed{Address: "self:1", Keep: true}), "Connect 1 self:1")
-	r.want(r.dialled(1, peerN(me, 1)), "Disconnect 1, SeedReached self:1 50")
-	r.want(r.step(LinkUp{Link: 9, Peer: peerN(me, 1)}), "Disconnect 9")
-	r.want(r.wait(time.Hour), "")
-}
-
-func TestSeedsAreBounded(t *testing.T) {
-	r := newRig(t)
-	for i := range MaxSeeds {
-		r.step(Seed{Address: fmt.Sprintf("a%d:1", i)})
-	}
-	r.want(r.step(Seed{Address: "more:1"}), "SeedFailed more:1 1")
-}
-
 func TestLowerIDDials(t *testing.T) {
 	r := newRig(t)
 	r.want(r.admit(peerN(60, 1)), "Connect 1 host60:1")
@@ -462,56 +378,6 @@ func TestMuteLinkIsClosed(t *testing.T) {
 	r.want(r.wait(openTime), "Disconnect 1, Unreached 60 gone=false, Connect 2 host60:1")
 }
 
-// TestRememberedAreTriedAtOnce: a server that is back after a restart finds its
-// circuit within moments, even if some that it remembers are gone.
-func TestRememberedAreTriedAtOnce(t *testing.T) {
-	var lost []Peer
-	for i := range 200 {
-		lost = append(lost, peerN(circuit.ServerID(100+i), 0))
-	}
-	r := newRig(t, lost...)
-	r.wait(0)
-	if len(r.dials) != rushFirst {
-		t.Errorf("%d dials at once", len(r.dials))
-	}
-	r.wait(time.Second)
-	if len(r.dials) != maxLostDials {
-		t.Errorf("%d dials in a second", len(r.dials))
-	}
-	for range 3 { // nobody listens yet
-		for dial := range r.dials {
-			r.step(ConnectFailed{Dial: dial, Failure: Refused})
-		}
-		r.wait(time.Second)
-		if n := len(r.dials); n < 1 || n > 9 {
-			t.Errorf("%d dials in a second later on", n)
-		}
-	}
-	// With a link it waits for what comes of that.
-	r.incoming(peerN(99, 1), 1)
-	dials := r.lastDial
-	r.wait(3 * time.Second)
-	if n := r.lastDial - dials; n > 6 {
-		t.Errorf("%d dials in 3 s, with a link", n)
-	}
-}
-
-// TestLostPaceFollowsTheView: after a partition a server tries the others as
-// often as suits its own part, not the circuit that was.
-func TestLostPaceFollowsTheView(t *testing.T) {
-	r := ringRig(t, 1000)
-	r.wait(0)
-	r.answer()
-	for _, p := range r.after(0)[5:] {
-		r.dismiss(p, true)
-	}
-	dials := r.lastDial
-	r.wait(time.Minute)
-	if n := r.lastDial - dials; n < 6 || n > 20 {
-		t.Errorf("%d dials in a minute, by one of 6", n)
-	}
-}
-
 // TestTooManyLinks: a server that can have no more does not try again and again.
 func TestTooManyLinks(t *testing.T) {
 	r := newRig(t)
@@ -523,50 +389,6 @@ func TestTooManyLinks(t *testing.T) {
 	r.want(r.dialled(1, peerN(60, 1)), fmt.Sprintf("Disconnect %d", 11+MaxLinks))
 	r.want(r.wait(firstRetry/2-time.Millisecond), "")
 	r.want(r.wait(firstRetry/2+time.Millisecond), "Connect 2 host60:1")
-}
-
-func TestLostAreTried(t *testing.T) {
-	var lost []Peer
-	for i := range 20 {
-		lost = append(lost, peerN(circuit.ServerID(100+i), 0))
-	}
-	r := newRig(t, lost...)
-	tried := make(map[string]bool)
-	for end := r.at.Add(10 * time.Minute); r.at.Before(end); r.at = latest(r.at.Add(time.Millisecond), r.Deadline()) {
-		r.step(Tick{})
-		for dial, d := range r.dials {
-			tried[d.address] = true
-			r.step(ConnectFailed{Dial: dial, Failure: Unreachable})
-		}
-	}
-	if len(tried) != len(lost) {
-		t.Errorf("%d of %d were tried", len(tried), len(lost))
-	}
-	if rate := float64(r.lastDial) / 600; rate < 0.9 || rate > 1.2 {
-		t.Errorf("%.2f dials a second", rate)
-	}
-	// One that belongs to another server now is forgotten, and all after a day.
-	for len(r.dials) == 0 {
-		r.at = latest(r.at, r.Deadline())
-		r.step(Tick{})
-	}
-	r.step(ConnectFailed{Dial: r.lastDial, Failure: WrongServer})
-	if len(r.lost.peers) != len(lost)-1 {
-		t.Errorf("%d are remembered", len(r.lost.peers))
-	}
-	r.at = r.at.Add(KeepFailed)
-	r.step(Tick{})
-	if len(r.lost.peers) != 0 || !r.Deadline().IsZero() {
-		t.Errorf("%d are remembered after a day", len(r.lost.peers))
-	}
-	for i := range MaxRemembered + 10 {
-		p := peerN(circuit.ServerID(1000+i), 1)
-		r.admit(p)
-		r.dismiss(p, true)
-	}
-	if len(r.lost.peers) != MaxRemembered {
-		t.Errorf("%d are remembered", len(r.lost.peers))
-	}
 }
 
 func TestLeaving(t *testing.T) {
