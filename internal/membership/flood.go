@@ -113,14 +113,14 @@ func (m *Machine) takeIn(from *link, b batch) {
 	m.stage(len(b.records))
 	for i := range b.records {
 		e := &b.records[i]
-		claimed := !m.refuteAt.IsZero()
+		claim := m.claim
 		isNews := m.learn(e, nil)
 		r := m.get(e.ID)
 		switch {
 		case r == nil:
 			continue
 		case r == m.self: // what is claimed of it is a part of the whole; it is refuted after that
-			isNews = !claimed && !m.refuteAt.IsZero()
+			isNews = m.claim != claim && !m.refuteAt.IsZero()
 		case e.Events > r.Events:
 			m.raise(e.ID, e.Events)
 			isNews = true

@@ -183,8 +183,10 @@ func TestClaimWhileHeldBack(t *testing.T) {
 	for n := range uint64(flapDeaths) {
 		r.tell(60, with(rec(me), n+1, dead))
 	}
-	said := with(rec(me), flapDeaths+1, dead)
-	r.want(r.tell(60, said), "70:news(50@4 dead)")
+	suspected, said := with(rec(me), flapDeaths+1, suspect), with(rec(me), flapDeaths+1, dead)
+	r.lateUntil = r.at.Add(time.Second) // it was late, so that a suspicion counts like a death
+	r.want(r.tell(60, suspected), "70:news(50@4 suspect)")
+	r.want(r.tell(60, said), "70:news(50@4 dead)") // worse than what was held back so far
 	r.want(r.tell(70, said), "")
 	r.want(r.link(90), "90:root(2), 90:synced")
 	r.want(r.receive(90, message{kind: kindAsk, prefixes: make([]prefix, 1)}), "90:records(* 50@4 dead 70@1 alive 60@1 alive)")
