@@ -21,6 +21,7 @@ const (
 // dial is a dial under way.
 type dial struct {
 	purpose purpose
+	began   time.Time
 	address string
 	member  circuit.ServerID // forMember
 	fresh   bool             // forMember, although there may be a link, or no wish for one
@@ -36,6 +37,7 @@ func (m *Machine) free(p purpose) bool {
 // connect dials.
 func (m *Machine) connect(d *dial, want circuit.ServerID) {
 	m.lastDial++
+	d.began = m.now
 	m.dials[m.lastDial] = d
 	m.busy[d.purpose]++
 	m.emit(Connect{Dial: m.lastDial, Address: d.address, Want: want})

@@ -120,6 +120,7 @@ func (m *Machine) linkUp(in LinkUp) {
 			m.emit(Disconnect{Link: in.Link})
 			return
 		}
+		m.pace.succeeded(m.now, m.now.Sub(d.began))
 	}
 	l := &link{num: in.Link, peer: in.Peer, dialled: d != nil, until: m.now.Add(openTime)}
 	switch {

@@ -86,6 +86,7 @@ type Machine struct {
 	dials    map[uint64]*dial
 	busy     [purposes]int // how many dials are under way, for each purpose
 	lastDial uint64
+	pace     pace
 	seeds    []*seed
 	lost     lost
 }

@@ -44,6 +44,8 @@ const (
 	// linger is how long a link is kept that this server does not want: for the
 	// view may change back, and others may not know yet what made it superfluous.
 	linger = 500 * time.Millisecond
+	// paceTime is how long it counts that dials were slow.
+	paceTime = 30 * time.Second
 	// doubtTime is how long a link that is reported silent counts for nothing:
 	// as long as it takes to decide whether its server is dead.
 	doubtTime = 5 * time.Second

@@ -94,7 +94,7 @@ func (m *Machine) look(s *search, candidates iter.Seq[*directory.Record]) bool {
 		}
 	}
 	if s.widen.IsZero() && s.reach < maxReach {
-		s.widen = m.now.Add(patience)
+		s.widen = m.now.Add(patience + 4*m.pace.now(m.now))
 	}
 	return false
 }
@@ -114,10 +114,10 @@ func (m *Machine) wish(id circuit.ServerID, first bool) *peer {
 	}
 	at := m.now
 	if first && m.members > everybody && m.linked > 1 {
-		at = at.Add(jitter(m.cfg.Rand, settleMin, settleMax))
+		at = at.Add(jitter(m.cfg.Rand, settleMin, settleMax) + m.pace.now(m.now))
 	}
 	if first && m.cfg.Self.ID > id {
-		at = at.Add(jitter(m.cfg.Rand, turnMin, turnMax))
+		at = at.Add(jitter(m.cfg.Rand, turnMin, turnMax) + 4*m.pace.now(m.now))
 	}
 	p.retry.start(m.now, at)
 	return p
