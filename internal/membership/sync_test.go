@@ -382,3 +382,37 @@ func TestMemory(t *testing.T) {
 	}
 	runtime.KeepAlive(p)
 }
+
+// TestDepartedAreCompared: how far the events of the departed are known is
+// knowledge, too: one of them may have more to say.
+func TestDepartedAreCompared(t *testing.T) {
+	base := circuitOf(100, 1, 1).With(&directory.Record{ID: 2, Instance: 2, Incarnation: 1, State: alive, Events: 1 << epochBits})
+	gone := directory.Record{ID: 9, Instance: 9, Incarnation: 1, State: dead, Events: 5, Since: time.Unix(900, 0)}
+	more := gone
+	more.Events = 7
+	p := newPair(t, base.With(&gone), base.With(&more))
+	p.link()
+	if r, _ := p.ends[0].Lookup(9); r.Events != 7 || p.ends[0].Directory().Len() != 101 {
+		t.Errorf("%+v", r)
+	}
+	next := message{kind: kindEvent, event: &event{origin: 9, number: 8, data: []byte("hear")}}
+	if outs := p.step(0, Receive{Link: 1, Data: next.encode()}); p.ends[0].Gaps() != 0 || len(outs) != 1 {
+		t.Errorf("%d gaps, %v", p.ends[0].Gaps(), outs)
+	}
+}
+
+// TestNewcomerBetween: a server that has not joined yet passes on the broadcasts
+// that come with what it learns, although they are not meant for it: for its
+// other neighbours they are.
+func TestNewcomerBetween(t *testing.T) {
+	r := newRig(t)
+	r.Step(r.at, LinkUp{Link: 60, ID: 60, Instance: 60})
+	r.Step(r.at, LinkUp{Link: 70, ID: 70, Instance: 70})
+	r.receive(60, message{kind: kindRoot, count: 9, digest: 9, recent: 1})
+	known := rec(60)
+	known.Events = 1<<epochBits + 2
+	said := event{origin: 60, number: known.Events, data: []byte("hear")}
+	r.want(r.receive(60, message{kind: kindRecords, prefixes: make([]prefix, 1), records: []entry{known}}), "60:ask(past)")
+	r.want(r.receive(60, message{kind: kindPast, events: []event{said}}),
+		`60:synced, Joined 60@1, 70:news(60@1 alive)more, 70:news("hear"), 60 70:event(50@1 alive)`)
+}
