@@ -32,15 +32,20 @@ type resolved struct {
 
 // resolve finds out which servers to dial, and the circuit's key.
 func (c *config) resolve(ctx context.Context, url string) (r resolved, err error) {
-	if url == "" {
-		if url, err = c.fromEnv(); err != nil {
-			return r, err
-		}
+	known := make(chan told, 1)
+	// Nothing ends the reading of a pipe into which nobody writes: it is left
+	// to itself then.
+	go func() { known <- c.told(url) }()
+	var t told
+	select {
+	case t = <-known:
+	case <-ctx.Done():
+		return r, contextError(ctx, nil)
 	}
-	var keys keyring
-	if err := c.configuredKeys(&keys); err != nil {
-		return r, err
+	if t.err != nil {
+		return r, t.err
 	}
+	url, keys := t.url, t.keys
 	texts := c.fallbacks
 	if url != "" {
 		texts = append([]string{url}, texts...)
@@ -68,6 +73,24 @@ func (c *config) resolve(ctx context.Context, url string) (r resolved, err error
 	return r, nil
 }
 
+// told is what the program and the environment tell.
+type told struct {
+	url  string // "" if there is none
+	keys keyring
+	err  error
+}
+
+// told reads what there is to know without asking anybody. url is the program's.
+func (c *config) told(url string) (t told) {
+	if t.url = url; url == "" {
+		t.url, t.err = c.fromEnv()
+	}
+	if t.err == nil {
+		t.err = c.configuredKeys(&t.keys)
+	}
+	return t
+}
+
 // fromEnv returns the URL that CIRCUIT tells, "" if it is not set.
 func (c *config) fromEnv() (string, error) {
 	value := strings.TrimSpace(c.getenv(envCircuit))
@@ -81,14 +104,14 @@ func (c *config) fromEnv() (string, error) {
 	if _, parsed := circuit.ParseURL(value); parsed == nil && errors.Is(err, os.ErrNotExist) {
 		return value, nil
 	}
-	if errors.Is(err, os.ErrNotExist) && (strings.Contains(value, "@") || credential.Redact(value) != value) {
+	if errors.Is(err, os.ErrNotExist) && (strings.Contains(value, "@") || circuit.Redact(value) != value) {
 		return "", circuit.Errorf(circuit.Invalid, envCircuit+" is neither a file that holds a circuit URL nor such a URL")
 	}
 	var why *os.PathError
 	if errors.As(err, &why) {
 		err = why.Err
 	}
-	return "", circuit.Errorf(circuit.Invalid, fmt.Sprintf("%s=%.200q is neither a file that holds a circuit URL nor such a URL: %v", envCircuit, credential.Redact(value), err))
+	return "", circuit.Errorf(circuit.Invalid, fmt.Sprintf("%s=%.200q is neither a file that holds a circuit URL nor such a URL: %v", envCircuit, circuit.Redact(value), err))
 }
 
 func readURLFile(name string) (string, error) {
