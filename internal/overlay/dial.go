@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -178,6 +179,16 @@ func (m *Machine) addSeed(in Seed) {
 	}
 	s.want.Keep = in.Keep || m.seeds[i].want.Keep
 	m.seeds[i] = s
+}
+
+// unseed forgets a seed, and the dials to it that are under way: nothing comes of
+// them any more.
+func (m *Machine) unseed(address string) {
+	seeds := len(m.seeds)
+	m.seeds = slices.DeleteFunc(m.seeds, func(s *seed) bool { return s.address == address && !s.want.Keep })
+	if len(m.seeds) < seeds {
+		maps.DeleteFunc(m.dials, func(_ uint64, d *dial) bool { return d.seed != nil && d.seed.address == address })
+	}
 }
 
 // satisfied reports whether a seed's server is in the circuit: the one that was

@@ -35,7 +35,6 @@ package overlay
 
 import (
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/gocircuit/circuit"
@@ -112,7 +111,7 @@ func (m *Machine) Step(now time.Time, in Input) []Output {
 	case Seed:
 		m.addSeed(in)
 	case Unseed:
-		m.seeds = slices.DeleteFunc(m.seeds, func(s *seed) bool { return s.address == in.Address && !s.want.Keep })
+		m.unseed(in.Address)
 	case LinkUp:
 		m.linkUp(in)
 	case LinkDown:
