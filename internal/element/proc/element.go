@@ -251,6 +251,9 @@ func (p *Proc) kill(ctx context.Context, grace time.Duration) error {
 	if p.groupEnds(soft) == nil {
 		return nil
 	}
+	if ctx.Err() != nil {
+		return ctx.Err() // whoever asked has gone, and KILL was not due
+	}
 	_ = p.signal(syscall.SIGKILL)
 	if _, err := p.Wait(ctx); err != nil {
 		return err

@@ -214,8 +214,18 @@ func (w *writer) turn() *writer {
 
 func (w *writer) put(text string, end bool) {
 	w.Helper()
-	if err := w.Send(&circuitv1.Frame{Data: []byte(text), End: end}); err != nil {
+	err := w.Send(&circuitv1.Frame{Data: []byte(text), End: end})
+	if err != nil && err != io.EOF { // the replies say why the call is over
 		w.Fatal(err)
+	}
+}
+
+// refused wants the server to say that the process takes nothing: either before
+// it has seen what was sent, or of that.
+func (w *writer) refused() {
+	w.Helper()
+	if r, err := w.reply(); !errors.Is(err, circuit.Closed) && (!r.GetClosed() || r.GetWritten() > 0) {
+		w.Errorf("a byte that the process cannot take: %v, %v", r, err)
 	}
 }
 
