@@ -30,7 +30,8 @@ the circuit's key, and is as secret.
                         server keeps trying
   --key FILE            the circuit's key, as circuit keygen makes it (or
                         CIRCUIT_KEY)
-  --if NAME             listen on the address of this network interface
+  --if NAME             listen on the address of this network interface; -a, if
+                        given, then says the port, as :11022
   --advertise HOST:PORT where others reach this server, if not where it listens
   --data DIR            keep identity, key, peers and output here across restarts
   --log-format FORMAT   text or json; the log goes to standard error
@@ -64,7 +65,7 @@ type starter struct {
 
 func (s *starter) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVarP(&s.config.Addr, "address", "a", server.DefaultAddr, "listen here")
+	f.StringVarP(&s.config.Addr, "address", "a", "", "listen here")
 	f.StringArrayVarP(&s.join, "join", "j", nil, "join the circuit of this server: a URL, @FILE or -")
 	f.StringVar(&s.config.Interface, "if", "", "listen on the address of this network interface")
 	f.StringVar(&s.config.Advertise, "advertise", "", "where others reach this server")

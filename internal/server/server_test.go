@@ -1,9 +1,11 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,6 +98,8 @@ func TestStartRefuses(t *testing.T) {
 		"no port":               {func(c *server.Config) { c.Addr = "127.0.0.1" }, circuit.Invalid, "HOST:PORT"},
 		"bad port":              {func(c *server.Config) { c.Addr = "127.0.0.1:x" }, circuit.Invalid, "65535"},
 		"no such interface":     {func(c *server.Config) { c.Interface = "nonesuch0" }, circuit.Invalid, "nonesuch0"},
+		"not the interface's":   {func(c *server.Config) { c.Addr, c.Interface = "127.0.0.64:0", loopback(t) }, circuit.Invalid, "127.0.0.64"},
+		"all, and an interface": {func(c *server.Config) { c.Addr, c.Interface = "0.0.0.0:0", loopback(t) }, circuit.Invalid, "0.0.0.0"},
 		"bad advertise":         {func(c *server.Config) { c.Advertise = "nowhere" }, circuit.Invalid, "advertise"},
 		"two keys":              {func(c *server.Config) { c.Join = []circuit.URL{running.URL(), other} }, circuit.Invalid, "one circuit"},
 		"no key":                {func(c *server.Config) { c.Join = []circuit.URL{bare} }, circuit.Invalid, "no key"},
@@ -112,6 +116,49 @@ func TestStartRefuses(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), other.Key.Encode()) {
 			t.Errorf("%s: the error tells a key", name)
+		}
+	}
+}
+
+// loopback returns the name of the loopback interface.
+func loopback(t *testing.T) string {
+	t.Helper()
+	all, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range all {
+		if i.Flags&net.FlagLoopback != 0 {
+			return i.Name
+		}
+	}
+	t.Skip("this machine has no loopback interface")
+	return ""
+}
+
+func TestInterfaceAndPort(t *testing.T) {
+	for _, addr := range []string{":0", "127.0.0.1:0"} {
+		cfg := config(t)
+		cfg.Addr, cfg.Interface = addr, loopback(t)
+		if u := start(t, cfg).URL(); u.Host != "127.0.0.1" {
+			t.Errorf("-a %s listens on %v", addr, u)
+		}
+	}
+}
+
+// A server that is stopped before it accepted anybody has nothing to complain of.
+func TestStoppedAtOnce(t *testing.T) {
+	for range 20 {
+		var log bytes.Buffer
+		cfg := config(t)
+		cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+		s, err := server.Start(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop(s)
+		if log.Len() > 0 {
+			t.Fatalf("the log says %s", &log)
 		}
 	}
 }
