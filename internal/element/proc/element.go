@@ -25,6 +25,7 @@ type Proc struct {
 	child      Child // nil if it is of an earlier run of the server
 	started    time.Time
 	pid        int
+	mark       string // of the child
 
 	stdin          *input
 	stdout, stderr *output

@@ -74,6 +74,9 @@ func (h *Local) Close() error {
 	return nil
 }
 
+// EndLeft implements Host.
+func (h *Local) EndLeft(marks map[int]string) { endLeft(marks) }
+
 // Start implements Host.
 func (h *Local) Start(c circuit.Cmd) (Child, error) {
 	path, err := lookPath(c)
@@ -95,7 +98,7 @@ func (h *Local) Start(c circuit.Cmd) (Child, error) {
 		child.closePipes()
 		return nil, startError(c, path, err)
 	}
-	child.pid = s.pid
+	child.pid, child.marked = s.pid, child.mark()
 	if h.reaper == nil {
 		child.await = child.awaitPidfd()
 	} else {
