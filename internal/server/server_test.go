@@ -270,6 +270,16 @@ func TestTemporaryDirectoriesAreRemoved(t *testing.T) {
 		t.Errorf("a stopped server leaves %v", dirs)
 	}
 	stale, starting := filepath.Join(tmp, "circuit-server-stale"), filepath.Join(tmp, "circuit-server-starting")
+	demo, lock, err := server.DemoDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	killed, dead, err := server.DemoDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.Close()
 	for _, dir := range []string{stale, starting} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -279,15 +289,21 @@ func TestTemporaryDirectoriesAreRemoved(t *testing.T) {
 		}
 	}
 	long := time.Now().Add(-time.Hour)
-	if err := os.Chtimes(stale, long, long); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{stale, demo, killed} {
+		if err := os.Chtimes(dir, long, long); err != nil {
+			t.Fatal(err)
+		}
 	}
 	start(t, config(t))
-	if _, err := os.Stat(stale); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("what a killed server left is still there: %v", err)
+	for _, dir := range []string{stale, killed} {
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("what a killed program left is still there: %s, %v", dir, err)
+		}
 	}
-	if _, err := os.Stat(starting); err != nil {
-		t.Errorf("a server that had not locked its directory yet lost it: %v", err)
+	for _, dir := range []string{starting, demo} {
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("what is in use, or not locked yet, is gone or not private: %s, %v", dir, err)
+		}
 	}
 }
 
