@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Limits of commands.
@@ -56,33 +59,46 @@ type Cmd struct {
 // fields and anything after the object are errors, of kind Invalid; so is what
 // Validate refuses.
 func ParseCmd(b []byte) (Cmd, error) {
-	if len(b) > MaxCmdBytes {
+	switch {
+	case len(b) > MaxCmdBytes:
 		return Cmd{}, Errorf(Invalid, fmt.Sprintf("the command is longer than %d bytes", MaxCmdBytes))
+	case bytes.HasPrefix(b, []byte("\ufeff")):
+		return Cmd{}, Errorf(Invalid, "the command begins with a byte order mark; save it as UTF-8 without one")
 	}
 	var c Cmd
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&c); err != nil {
-		return Cmd{}, Errorf(Invalid, cmdSyntax(err))
+		return Cmd{}, Errorf(Invalid, cmdSyntax(b, err))
 	}
-	if err := exactFields(b); err != nil {
+	fields, err := exactFields(b)
+	if err != nil {
 		return Cmd{}, err
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return Cmd{}, Errorf(Invalid, "there is something after the command's closing brace")
 	}
+	if fields["Spool"] && c.Spool == 0 {
+		return Cmd{}, Errorf(Invalid, fmt.Sprintf("the command's field Spool is 0, and output is always kept; leave it out for %v, or give at least 1", Size(DefaultSpool)))
+	}
 	return c, c.Validate()
 }
 
-// exactFields refuses field names that differ in case from those of Cmd, which
-// package json takes, and names that come twice. b is valid.
-func exactFields(b []byte) error {
+// exactFields returns which fields a command has. It refuses names that differ
+// in case from those of Cmd, which package json takes, and names that come twice;
+// and text that package json would replace. b is valid.
+func exactFields(b []byte) (map[string]bool, error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	seen := map[string]bool{}
+	field := ""
 	for depth, name := 0, true; ; {
+		from := dec.InputOffset()
 		token, err := dec.Token()
 		if err != nil {
-			return nil // the end
+			return seen, nil // the end
+		}
+		if _, ok := token.(string); ok && !exactText(b[from:dec.InputOffset()]) {
+			return nil, Errorf(Invalid, fmt.Sprintf("the command's field %s is not valid UTF-8 at byte %d or after it; a command can hold only text", field, from+1))
 		}
 		switch delim, ok := token.(json.Delim); {
 		case ok && (delim == '{' || delim == '['):
@@ -91,25 +107,62 @@ func exactFields(b []byte) error {
 		case ok:
 			depth--
 		case depth == 1 && name:
-			field := token.(string)
+			field = token.(string)
 			if _, known := reflect.TypeFor[Cmd]().FieldByName(field); !known {
-				return Errorf(Invalid, fmt.Sprintf("the command has an unknown field %q", clip(field)))
+				return nil, Errorf(Invalid, fmt.Sprintf("the command has an unknown field %q", clip(field)))
 			}
 			if seen[field] {
-				return Errorf(Invalid, fmt.Sprintf("the command's field %s is given twice", field))
+				return nil, Errorf(Invalid, fmt.Sprintf("the command's field %s is given twice", field))
 			}
 			seen[field], name = true, false
 			continue
 		}
 		if depth == 0 {
-			return nil
+			return seen, nil
 		}
 		name = name || depth == 1
 	}
 }
 
+// exactText reports whether a valid JSON string stands for the text that it
+// holds: package json replaces bytes that are not UTF-8, and halves of surrogate
+// pairs without the other.
+func exactText(b []byte) bool {
+	if !utf8.Valid(b) {
+		return false
+	}
+	for {
+		i := bytes.IndexByte(b, '\\')
+		if i < 0 {
+			return true
+		}
+		r, size := escaped(b[i:])
+		if utf16.IsSurrogate(r) {
+			low, more := escaped(b[i+size:])
+			if utf16.DecodeRune(r, low) == utf8.RuneError {
+				return false
+			}
+			size += more
+		}
+		b = b[i+size:]
+	}
+}
+
+// escaped returns the number that \u at the beginning of b gives, or 0, and how
+// long it is, or any other escape.
+func escaped(b []byte) (r rune, size int) {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return 0, 2
+	}
+	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
+	if err != nil {
+		return 0, 2
+	}
+	return rune(n), 6
+}
+
 // cmdSyntax puts a JSON error in the words of the person who wrote the command.
-func cmdSyntax(err error) string {
+func cmdSyntax(b []byte, err error) string {
 	var syntax *json.SyntaxError
 	var mistyped *json.UnmarshalTypeError
 	var own *Error
@@ -121,7 +174,8 @@ func cmdSyntax(err error) string {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return "the command's JSON ends too early"
 	case errors.As(err, &syntax):
-		return fmt.Sprintf("the command is not valid JSON at byte %d: %s", syntax.Offset, syntax.Error())
+		at := max(min(syntax.Offset, int64(len(b)))-1, 0)
+		return fmt.Sprintf("the command is not valid JSON: it cannot go on at byte %d with %q", syntax.Offset, clip(string(b[at:min(at+10, int64(len(b)))])))
 	case errors.As(err, &mistyped) && mistyped.Field == "":
 		return fmt.Sprintf(`the command is a JSON %s; expected an object such as {"Path":"/bin/ls","Args":["/"]}`, mistyped.Value)
 	case errors.As(err, &mistyped):
@@ -139,6 +193,9 @@ func (c *Cmd) Validate() error {
 			if strings.IndexByte(s, 0) >= 0 {
 				return Errorf(Invalid, "Args or Env holds a NUL byte")
 			}
+			if !utf8.ValidString(s) {
+				return Errorf(Invalid, fmt.Sprintf("Args or Env holds %q, which is not valid UTF-8", clip(s)))
+			}
 		}
 	}
 	for _, s := range c.Env {
@@ -151,6 +208,8 @@ func (c *Cmd) Validate() error {
 		return Errorf(Invalid, "the command has no Path; name the program to run")
 	case strings.IndexByte(c.Path+c.Dir, 0) >= 0:
 		return Errorf(Invalid, "Path or Dir holds a NUL byte")
+	case !utf8.ValidString(c.Path + c.Dir):
+		return Errorf(Invalid, "Path or Dir is not valid UTF-8")
 	case size > MaxCmdBytes:
 		return Errorf(Invalid, fmt.Sprintf("the command is longer than %d bytes", MaxCmdBytes))
 	case c.Spool < 0:

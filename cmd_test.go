@@ -19,11 +19,24 @@ func TestParseCmd(t *testing.T) {
 	if want := (circuit.Cmd{Path: "p", Env: []string{}, Dir: "/", Scrub: true, Spool: 2 << 30, Overflow: circuit.OverflowDrop}); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("all fields: %#v, %v", got, err)
 	}
+	got, err = circuit.ParseCmd([]byte(`{"Path":"\\ud800","Args":["\ud83d\ude00\\\u00e9\ufffd\n"]}`))
+	if want := (circuit.Cmd{Path: `\ud800`, Args: []string{"\U0001f600\\é\ufffd\n"}}); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("escapes: %#v, %v", got, err)
+	}
+	for _, c := range []circuit.Cmd{{Path: "\xff"}, {Path: "p", Dir: "\xff"}, {Path: "p", Args: []string{"\xff"}}, {Path: "p", Env: []string{"A=\xff"}}} {
+		if err := c.Validate(); !errors.Is(err, circuit.Invalid) || !strings.Contains(err.Error(), "UTF-8") {
+			t.Errorf("%#v: %v", c, err)
+		}
+	}
 	for in, names := range map[string]string{
 		``: "empty", `{`: "too early", `[]`: "object", `{"Path":"p"} {}`: "after", `{"Path":"p"}x`: "after", `{"Path":"p","Arg":[]}`: `"Arg"`,
 		`{"Args":["/"]}`: "Path", `{"Path":""}`: "Path", `{"Path":7}`: "Path", `{"Path":"p","Args":"/"}`: "Args", `{"Path":"p","Env":["A"]}`: `"A"`,
 		`{"Path":"p","Env":["=A"]}`: `"=A"`, `{"Path":"p\u0000"}`: "NUL", `{"Path":"p","Args":["\u0000"]}`: "NUL", `{"Path":"p","Spool":"x"}`: `"x"`,
 		`{"path":"p"}`: `"path"`, `{"Path":"p","Path":"q"}`: "twice", `{"Path":"p","Args":["Path","Path"],"ARGS":[]}`: `"ARGS"`,
+		`{"Path":"p","Args":["a` + "\xff" + `"]}`: "Args is not valid UTF-8", `{"Path":"p","Env":["A=\ud800x"]}`: "Env is not valid UTF-8", `{"Path":"p","Dir":"\udc00"}`: "Dir",
+		`{"Path":"\ud800\u0041"}`: "Path", `{"Path":"p","Args":["\ud83d\ud83d"]}`: "Args", `{"Path":"p","Args":["\\\ud800"]}`: "Args",
+		`{"Path":"p","Spool":"0"}`: "Spool is 0", `{"Path":"p","Spool":0}`: "Spool is 0", `{"Path":"p","Spool":null}`: "Spool",
+		"\xef\xbb\xbf{}": "byte order mark", `{"Path":"p" "Args":[]}`: `byte 13 with "\"Args`, strings.Repeat("[", 20_000): "byte 10001",
 		`{"Path":"p","Spool":-1}`: "Spool", `{"Path":"p","Overflow":"spill"}`: "spill", `{"Path":"p",}`: "byte",
 		`{"Path":"` + strings.Repeat("p", circuit.MaxCmdBytes) + `"}`: "longer",
 	} {

@@ -112,7 +112,7 @@ var errStreamOver = errors.New("the stream is over")
 
 // sentInDoubt is what is to be said of a message whose sender gave up waiting
 // for its outcome.
-const sentInDoubt = "the receiver may or may not have the message"
+const sentInDoubt = "the channel had not said that it took the message, which may or may not arrive"
 
 // sendMessage sends what r gives as the message number, in as many frames as
 // it takes, and calls last before the last one. It returns r's error, or

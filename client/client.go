@@ -41,8 +41,10 @@ type DialIn struct {
 //
 // With an empty url, the server is the one that the environment variable
 // CIRCUIT tells, a file that holds a URL or a URL itself; without CIRCUIT, the
-// newest server started on this machine by this user that answers within 300
-// milliseconds.
+// newest server started on this machine by this user that answers. One that has
+// not after 300 milliseconds gives way to older ones, and after 3 seconds none is
+// waited for. Time in which a busy machine does not run this program does not count,
+// within 10 seconds.
 //
 // Errors are of kind ErrUnreachable, and say what was tried, ErrDenied where
 // the circuit has another key, ErrInvalid for what does not parse or

@@ -99,6 +99,22 @@ func giveUp(t *testing.T, send func(context.Context, *Chan) error) {
 	wantDoubt(t, <-ended, ErrCanceled, sentInDoubt)
 }
 
+// Who gives up on several messages is told how many were taken.
+func TestSendsGivenUpAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, ch := newChan(t, 2)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		s := ch.Sender(ctx)
+		for range 5 {
+			if err := s.Send([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantDoubt(t, s.Close(), ErrTimeout, "the channel took the first 2, and had not said that it took the next 3, which may or may not arrive")
+	})
+}
+
 // senders waits until that many senders wait at the channel.
 func senders(t *testing.T, ch *Chan, n int) {
 	t.Helper()

@@ -32,15 +32,20 @@ type resolved struct {
 
 // resolve finds out which servers to dial, and the circuit's key.
 func (c *config) resolve(ctx context.Context, url string) (r resolved, err error) {
-	if url == "" {
-		if url, err = c.fromEnv(); err != nil {
-			return r, err
-		}
+	known := make(chan told, 1)
+	// Nothing ends the reading of a pipe into which nobody writes: it is left
+	// to itself then.
+	go func() { known <- c.told(url) }()
+	var t told
+	select {
+	case t = <-known:
+	case <-ctx.Done():
+		return r, contextError(ctx, nil)
 	}
-	var keys keyring
-	if err := c.configuredKeys(&keys); err != nil {
-		return r, err
+	if t.err != nil {
+		return r, t.err
 	}
+	url, keys := t.url, t.keys
 	texts := c.fallbacks
 	if url != "" {
 		texts = append([]string{url}, texts...)
@@ -68,6 +73,24 @@ func (c *config) resolve(ctx context.Context, url string) (r resolved, err error
 	return r, nil
 }
 
+// told is what the program and the environment tell.
+type told struct {
+	url  string // "" if there is none
+	keys keyring
+	err  error
+}
+
+// told reads what there is to know without asking anybody. url is the program's.
+func (c *config) told(url string) (t told) {
+	if t.url = url; url == "" {
+		t.url, t.err = c.fromEnv()
+	}
+	if t.err == nil {
+		t.err = c.configuredKeys(&t.keys)
+	}
+	return t
+}
+
 // fromEnv returns the URL that CIRCUIT tells, "" if it is not set.
 func (c *config) fromEnv() (string, error) {
 	value := strings.TrimSpace(c.getenv(envCircuit))
@@ -81,14 +104,14 @@ func (c *config) fromEnv() (string, error) {
 	if _, parsed := circuit.ParseURL(value); parsed == nil && errors.Is(err, os.ErrNotExist) {
 		return value, nil
 	}
-	if errors.Is(err, os.ErrNotExist) && (strings.Contains(value, "@") || credential.Redact(value) != value) {
+	if errors.Is(err, os.ErrNotExist) && (strings.Contains(value, "@") || circuit.Redact(value) != value) {
 		return "", circuit.Errorf(circuit.Invalid, envCircuit+" is neither a file that holds a circuit URL nor such a URL")
 	}
 	var why *os.PathError
 	if errors.As(err, &why) {
 		err = why.Err
 	}
-	return "", circuit.Errorf(circuit.Invalid, fmt.Sprintf("%s=%.200q is neither a file that holds a circuit URL nor such a URL: %v", envCircuit, credential.Redact(value), err))
+	return "", circuit.Errorf(circuit.Invalid, fmt.Sprintf("%s=%.200q is neither a file that holds a circuit URL nor such a URL: %v", envCircuit, circuit.Redact(value), err))
 }
 
 func readURLFile(name string) (string, error) {
@@ -151,10 +174,14 @@ func (c *config) configuredKeys(keys *keyring) error {
 	return nil
 }
 
+// Local servers that are tried. Times are counted in ticks of localStart that this
+// program saw: while the machine is too busy to run it, no server is late.
 const (
-	maxLocal   = 16                     // local servers that are tried
-	localTime  = 300 * time.Millisecond // how long each may take to answer
-	localStart = 50 * time.Millisecond  // its head start over the next
+	maxLocal   = 16
+	localStart = 50 * time.Millisecond // the head start of each over the next
+	localTicks = 6                     // for how many ticks it comes before later ones
+	localLimit = 60                    // how many ticks they all have
+	localTime  = localLimit * localStart
 )
 
 // findLocal connects to the newest server of this user on this machine that
@@ -187,48 +214,86 @@ func (c *config) findLocal(ctx context.Context, key Key) (*dialed, error) {
 	if ctx.Err() != nil {
 		return nil, contextError(ctx, nil)
 	}
-	text := fmt.Sprintf("no server to dial: no URL is given, %s is not set, and no server of this user runs here (none in %s)", envCircuit, dir)
+	why := fmt.Sprintf("no server of this user runs here (none in %s)", dir)
 	if len(others) > 0 {
-		text = fmt.Sprintf("no server to dial: no URL is given, %s is not set, and of the servers here none will do: %s", envCircuit, strings.Join(others, "; "))
+		why = "of the servers here none will do: " + strings.Join(others, "; ")
 	}
-	return nil, circuit.Errorf(circuit.Unreachable, text)
+	return nil, circuit.Errorf(circuit.Unreachable, fmt.Sprintf("no server to dial: no URL is given, %s is not set, and %s; name a server with -d URL", envCircuit, why))
 }
 
-// race connects to the first of the candidates, in their order, that answers
-// in time. Each gets a head start over the next.
+// race connects to the newest of the candidates, which come first, that
+// answers. Each has a head start over the next, and some time in which it is
+// preferred to it; when that is over, the first that answers will do.
 func (c *config) race(ctx context.Context, candidates []URL) (won *dialed, failed []dialed) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	answers := make([]chan dialed, len(candidates))
-	for i, u := range candidates {
-		answers[i] = make(chan dialed, 1)
-		go func() { answers[i] <- c.tryLocal(ctx, u, time.Duration(i)*localStart) }()
+	ctx, stop := context.WithTimeoutCause(ctx, 2*dialTime, errNoLocal()) // however busy the machine is
+	defer stop()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	answers := make(chan func(), len(candidates))
+	results := make([]*dialed, 0, len(candidates)) // nil while there is none
+	pending := 0
+	begin := func() {
+		i := len(results)
+		results, pending = append(results, nil), pending+1
+		go func() {
+			d := c.tryLocal(ctx, candidates[i])
+			answers <- func() { results[i] = &d }
+		}()
 	}
-	for _, answer := range answers {
-		d := <-answer
+	ticker := time.NewTicker(localStart)
+	defer ticker.Stop()
+	for tick := 0; ; {
+		for won == nil && len(results) < len(candidates) && (len(results) <= tick || pending == 0) {
+			begin()
+		}
+		if pending == 0 {
+			break
+		}
+		select {
+		case answer := <-answers:
+			pending--
+			answer()
+		case <-ticker.C:
+			if tick++; tick == localLimit {
+				end(errNoLocal())
+			}
+		}
+		if won == nil {
+			if won = preferred(results, tick); won != nil {
+				end(nil)
+			}
+		}
+	}
+	for _, d := range results {
 		switch {
 		case d.err != nil:
-			failed = append(failed, d)
-		case won == nil:
-			won = &d
-			cancel()
-		default:
+			failed = append(failed, *d)
+		case d != won:
 			d.link.Close()
 		}
 	}
 	return won, failed
 }
 
-func (c *config) tryLocal(ctx context.Context, u URL, pause time.Duration) dialed {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		return dialed{target: u, err: contextError(ctx, nil)}
+func errNoLocal() error {
+	return circuit.Errorf(circuit.Unreachable, fmt.Sprintf("no answer within %v", localTime))
+}
+
+// preferred returns the one to take of the candidates that were begun, nil if
+// there is none yet.
+func preferred(results []*dialed, tick int) *dialed {
+	for i, d := range results {
+		switch {
+		case d == nil && tick < i+localTicks:
+			return nil
+		case d != nil && d.err == nil:
+			return d
+		}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, localTime, circuit.Errorf(circuit.Unreachable, fmt.Sprintf("no answer within %v", localTime)))
-	defer cancel()
+	return nil
+}
+
+func (c *config) tryLocal(ctx context.Context, u URL) dialed {
 	dial, err := c.dialer(u.Key)
 	if err != nil {
 		return dialed{target: u, err: err}

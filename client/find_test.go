@@ -1,10 +1,13 @@
 package client
 
 import (
+	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gocircuit/circuit"
@@ -152,9 +155,72 @@ func TestDialFindsLocalServers(t *testing.T) {
 	mem.Cut("client", "oldest")
 	_, err = Dial(t.Context(), "", env, network, WithKey(key))
 	wantKind(t, err, ErrUnreachable)
-	for _, says := range []string{"dead:1: nothing listens there", "frozen:1: no answer within 300ms", "other:1 has another key"} {
+	for _, says := range []string{"dead:1: nothing listens there", "frozen:1: no answer within 3s", "other:1 has another key", "name a server with -d"} {
 		if !strings.Contains(err.Error(), says) {
 			t.Errorf("error %q does not say %q", err, says)
 		}
+	}
+}
+
+// lagging is a network that takes its time to connect to some hosts.
+type lagging struct {
+	transport.Network
+	lag map[string]time.Duration
+}
+
+func (l lagging) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	host, _, _ := net.SplitHostPort(addr)
+	select {
+	case <-time.After(l.lag[host]):
+		return l.Network.Dial(ctx, addr)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// A local server that is late is worth waiting for as long as none answers, and
+// no longer.
+func TestDialWaitsForLateLocalServers(t *testing.T) {
+	for name, test := range map[string]struct {
+		lag  map[string]time.Duration // of the oldest, the newer, and the newest
+		want ServerID
+		took time.Duration
+	}{
+		"all at once":       {nil, 3, 0},
+		"the newest late":   {map[string]time.Duration{"h3": 250 * time.Millisecond}, 3, 250 * time.Millisecond},
+		"the newest silent": {map[string]time.Duration{"h3": time.Hour}, 2, 300 * time.Millisecond},
+		"all late":          {map[string]time.Duration{"h1": time.Second, "h2": 2 * time.Second, "h3": 3 * time.Second}, 1, 1100 * time.Millisecond},
+		"one very late":     {map[string]time.Duration{"h1": time.Hour, "h2": time.Hour, "h3": 2900 * time.Millisecond}, 3, 2900 * time.Millisecond},
+		"all silent":        {map[string]time.Duration{"h1": time.Hour, "h2": time.Hour, "h3": time.Hour}, 0, localTime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				mem, key := transport.NewMemory(), credential.NewKey()
+				for id, host := range []string{1: "h1", 2: "h2", 3: "h3"} {
+					if id > 0 {
+						newFakeAt(t, mem, host, ServerID(id), key)
+						local(t, run, host, ServerID(id), key)
+					}
+				}
+				env := WithEnv(func(name string) string { return map[string]string{"XDG_RUNTIME_DIR": run}[name] })
+				began := time.Now()
+				c, err := Dial(t.Context(), "", env, withNetwork(lagging{mem.Host("client"), test.lag}))
+				if took := time.Since(began); took != test.took {
+					t.Errorf("it took %v, want %v", took, test.took)
+				}
+				if test.want == 0 {
+					wantKind(t, err, ErrUnreachable)
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				if got := c.DialIn().ID; got != test.want {
+					t.Errorf("found server %d, want %d", got, test.want)
+				}
+			})
+		})
 	}
 }

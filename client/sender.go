@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"sync"
 
@@ -348,7 +349,10 @@ func (s *Sender) unsettled(l link, err error) error {
 		return s.s.lost("the server ended the call without saying what became of all messages")
 	}
 	_, err = s.s.failure(s.ctx, l, err)
-	if s.known < s.whole {
+	switch waiting := s.whole - min(s.known, s.whole); {
+	case waiting > 1 || waiting == 1 && s.confirmed > 0:
+		err = s.s.uncertain(err, fmt.Sprintf("the channel took the first %d, and had not said that it took the next %d, which may or may not arrive", s.confirmed, waiting))
+	case waiting == 1:
 		err = s.s.uncertain(err, sentInDoubt)
 	}
 	return circuit.At(s.s.op, s.s.path.String(), err)

@@ -164,6 +164,11 @@ func (s *Stdin) await() error {
 	case <-s.turn:
 		return nil
 	case <-s.done:
+	}
+	select {
+	case <-s.turn: // it came first; whether anything is still to be written is for the caller to say
+		return nil
+	default:
 		return s.over()
 	}
 }

@@ -119,6 +119,12 @@ func ParseURL(s string) (URL, error) { return circuit.ParseURL(s) }
 // kind ErrInvalid and do not repeat the text.
 func ParseKey(s string) (Key, error) { return circuit.ParseKey(s) }
 
+// Redact returns s without what is, or was meant to be, a key, for messages that
+// repeat what a user gave: what stands before the @ of a URL, and runs of 30 or
+// more of the characters that keys are made of, unless all their letters are of one
+// case.
+func Redact(s string) string { return circuit.Redact(s) }
+
 // ParseCmd takes a command as one JSON object with the fields of Cmd. Unknown
 // fields and anything after the object are errors, of kind ErrInvalid.
 func ParseCmd(b []byte) (Cmd, error) { return circuit.ParseCmd(b) }

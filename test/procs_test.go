@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -150,6 +151,47 @@ func TestServerKilled(t *testing.T) {
 	s = w.start(t, "s0", "--data", "data")
 	if r := w.run("", "wait", "-d", s.url, path); r.code != 125 || r.stderr == "" {
 		t.Errorf("wait after the restart: exit code %d: %s", r.code, r.stderr)
+	}
+}
+
+// TestEndedProcessesSurviveTheirServer wants how a process ended, and all that
+// it wrote, to be there after its server was killed, and after it was stopped,
+// and nobody of its process group.
+func TestEndedProcessesSurviveTheirServer(t *testing.T) {
+	w := newWorld(t)
+	s := w.start(t, "s0", "--data", "data")
+	path := s.path + "/p"
+	w.must(t, `{"Path":"sh","Args":["-c","echo hello; exit 7"]}`, "mkproc", "-d", s.url, path)
+	lingers := s.path + "/lingers"
+	w.must(t, `{"Path":"sh","Args":["-c","(trap \"\" TERM; exec sleep 1000) & echo begun"]}`, "mkproc", "-d", s.url, lingers)
+	w.must(t, "", "wait", "-d", s.url, lingers)
+	stat, err := walk(t, dial(t, s), lingers).Proc().Stat(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stop := range []bool{false, true} {
+		if r := w.run("", "stdout", "-d", s.url, path); r.code != 0 || r.stdout != "hello\n" {
+			t.Errorf("stdout: exit code %d, %q, %s", r.code, r.stdout, r.stderr)
+		}
+		if r := w.run("", "wait", "-d", s.url, path); r.code != 7 {
+			t.Errorf("wait: exit code %d: %s", r.code, r.stderr)
+		}
+		if !stop {
+			s.kill()
+		} else if err := s.signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		} else if <-s.done; exitCode(s.cmd) != 0 {
+			t.Errorf("the server ended with %d", exitCode(s.cmd))
+		}
+		s = w.start(t, "s0", "--data", "data")
+	}
+	if r := w.run("", "stdout", "-d", s.url, path); r.code != 0 || r.stdout != "hello\n" {
+		t.Errorf("stdout after all: exit code %d, %q, %s", r.code, r.stdout, r.stderr)
+	}
+	if _, err := os.Stat("/proc/self"); err == nil {
+		w.await(t, 5*time.Second, "what the killed server's process left ends", func() bool {
+			return errors.Is(syscall.Kill(-stat.Pid, 0), syscall.ESRCH)
+		})
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 )
 
 func main() {
+	stop := signals() // first of all: whoever starts a server may end it at once
 	executable, err := os.Executable()
 	if err != nil {
 		executable = os.Args[0]
@@ -26,7 +27,7 @@ func main() {
 		Stderr:     os.Stderr,
 		Getenv:     os.Getenv,
 		Environ:    os.Environ(),
-		Signals:    signals(),
+		Signals:    stop,
 		IsTerminal: isTerminal,
 		Executable: executable,
 	}))

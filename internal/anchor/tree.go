@@ -239,7 +239,7 @@ func (t *Tree) Get(path circuit.Path, generation uint64) (Element, uint64, error
 	n := t.find(path)
 	switch {
 	case n == nil || n.slot == nil || n.slot.element == nil:
-		return nil, 0, circuit.Errorf(circuit.NotFound, "there is nothing here")
+		return nil, 0, circuit.Errorf(circuit.NotFound, nothing(path))
 	case generation != 0 && n.slot.generation != generation:
 		return nil, 0, circuit.Errorf(circuit.NotFound, "what was here is gone; "+n.slot.what()+" made later is here now")
 	}
@@ -265,11 +265,19 @@ func (t *Tree) Remove(path circuit.Path, generation uint64) bool {
 	return true
 }
 
+// nothing says that there is no element at path.
+func nothing(path circuit.Path) string {
+	if path.IsRoot() || path.IsServer() {
+		return "a server holds nothing itself; name something that it hosts"
+	}
+	return "there is nothing here"
+}
+
 // Scrub ends the element at path, of this generation if it is not 0, and
 // forgets it. Errors are of kind NotFound, or the element's own.
 func (t *Tree) Scrub(ctx context.Context, path circuit.Path, generation uint64, how Scrub) error {
 	if path.IsRoot() || path.IsServer() {
-		return circuit.Errorf(circuit.Invalid, "a server is not scrubbed; circuit suicide ends one")
+		return circuit.Errorf(circuit.Invalid, "only what a server hosts is scrubbed; circuit suicide ends a server")
 	}
 	if err := t.settled(ctx, path); err != nil {
 		return err

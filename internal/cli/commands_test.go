@@ -305,6 +305,30 @@ func TestIdleInput(t *testing.T) {
 	}
 }
 
+// TestIdleStdinOfAnEndedProcess wants stdin to end with the process although
+// nothing comes and nothing came, and not to fail where that is the end.
+func TestIdleStdinOfAnEndedProcess(t *testing.T) {
+	p, x := circuitOf(t)
+	cat := x + "/cat"
+	p.with(`{"Path":"cat"}`).must(t, "mkproc", cat)
+	r, w := io.Pipe()
+	defer w.Close()
+	q := p
+	q.stdin = r
+	ended := make(chan result, 1)
+	go func() { ended <- q.run("stdin", cat) }()
+	p.must(t, "signal", "KILL", cat)
+	for _, when := range []string{"while it ran", "when it had ended"} {
+		if r := <-ended; r.code != exitClosed || !strings.Contains(r.stderr, "took no more") {
+			t.Errorf("stdin of a process that ended, begun %s: exit code %d: %s", when, r.code, r.stderr)
+		}
+		go func() { ended <- q.run("stdin", cat) }()
+	}
+	<-ended
+	p.with("").must(t, "stdin", cat)
+	p.with("x").fails(t, exitClosed, "", "stdin", cat)
+}
+
 // waitFor polls until ok is true.
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gocircuit/circuit/client"
+	"github.com/gocircuit/circuit/internal/server"
 )
 
 const demoHelp = `  circuit demo
@@ -40,11 +41,12 @@ func (a *app) demoCommand() command {
 		},
 		run: func(ctx context.Context, _ *cobra.Command, _ []string) error {
 			a.lingers.Store(true)
-			dir, err := os.MkdirTemp("", "circuit-demo-")
+			t := &tour{app: a, keep: keep}
+			release, err := t.makeDir()
 			if err != nil {
 				return err
 			}
-			t := &tour{app: a, dir: dir, keep: keep}
+			defer release()
 			err = t.run(ctx)
 			if err == nil && keep {
 				return t.printKept()
@@ -63,6 +65,22 @@ type tour struct {
 	servers []*demoServer
 	clients []*client.Client // one for each server, dialled into it
 	step    int
+}
+
+// makeDir makes the directory of the tour's files. One that is not to stay is
+// removed by the next demo or start if this one is killed, once release was
+// called or the program has ended.
+func (t *tour) makeDir() (release func(), err error) {
+	if t.keep {
+		t.dir, err = os.MkdirTemp("", "circuit-kept-")
+		return func() {}, err
+	}
+	dir, lock, err := server.DemoDir()
+	if err != nil {
+		return nil, err
+	}
+	t.dir = dir
+	return func() { lock.Close() }, nil
 }
 
 // run shows all steps.

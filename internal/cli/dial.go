@@ -17,8 +17,16 @@ const patience = 3 * time.Second
 // maxURLFile is the most that is read of a file of URLs.
 const maxURLFile = 64 << 10
 
-// dial connects to the circuit as the flags and the environment say.
+// dial connects to the circuit as the flags and the environment say, within
+// --timeout.
 func (a *app) dial(ctx context.Context) (*client.Client, error) {
+	ctx, cancel := a.withTimeout(ctx)
+	defer cancel()
+	c, err := a.dialWithin(ctx)
+	return c, overdue(ctx, err)
+}
+
+func (a *app) dialWithin(ctx context.Context) (*client.Client, error) {
 	opts := []client.Option{
 		client.WithEnv(a.env.Getenv),
 		client.WithNotice(func(text string) { fmt.Fprintf(a.stderr, "circuit: %s\n", text) }),
@@ -31,7 +39,7 @@ func (a *app) dial(ctx context.Context) (*client.Client, error) {
 	}
 	var urls []string
 	for _, value := range a.flags.dial {
-		more, err := a.urlArguments("-d", value)
+		more, err := a.urlArguments(ctx, "-d", value)
 		if err != nil {
 			return nil, err
 		}
@@ -80,32 +88,17 @@ func (a *app) patient(what string) (stop func()) {
 
 // urlArguments returns the URLs that the value of -d or -j stands for: itself,
 // @FILE the lines of a file, - the first line of standard input. Errors never
-// repeat a URL, which may hold the key.
-func (a *app) urlArguments(flag, value string) ([]string, error) {
+// repeat a URL, which may hold the key. It takes no longer than ctx.
+func (a *app) urlArguments(ctx context.Context, flag, value string) ([]string, error) {
 	bad := func(text string, args ...any) ([]string, error) {
 		return nil, &client.Error{Op: flag, Kind: client.ErrInvalid, Err: fmt.Errorf(text, args...)}
 	}
-	var text string
+	text, err := await(ctx, func() (string, error) { return a.urlText(value) })
 	switch {
-	case value == "-":
-		line, err := readLine(a.env.Stdin)
-		if err != nil {
-			return bad("standard input cannot be read: %s", plainError(err))
-		}
-		text = line
-	case strings.HasPrefix(value, "@"):
-		f, err := os.Open(value[1:])
-		if err != nil {
-			return bad("%s", plainError(err))
-		}
-		defer f.Close()
-		b, err := io.ReadAll(io.LimitReader(f, maxURLFile))
-		if err != nil {
-			return bad("%s", plainError(err))
-		}
-		text = string(b)
-	default:
-		text = value
+	case err != nil && ctx.Err() != nil:
+		return nil, err
+	case err != nil:
+		return bad("%s", plainError(err))
 	}
 	urls := strings.Fields(text)
 	if len(urls) == 0 {
@@ -117,6 +110,28 @@ func (a *app) urlArguments(flag, value string) ([]string, error) {
 		}
 	}
 	return urls, nil
+}
+
+// urlText reads the text that holds the URLs.
+func (a *app) urlText(value string) (string, error) {
+	if value == "-" {
+		line, err := readLine(a.env.Stdin)
+		if err != nil {
+			return "", fmt.Errorf("standard input cannot be read: %s", plainError(err))
+		}
+		return line, nil
+	}
+	name, ok := strings.CutPrefix(value, "@")
+	if !ok {
+		return value, nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxURLFile))
+	return string(b), err
 }
 
 func describeSource(value string) string {

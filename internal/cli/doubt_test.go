@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-const sentInDoubt = "; the receiver may or may not have the message\n"
+const sentInDoubt = "; the channel had not said that it took the message, which may or may not arrive\n"
 
 // TestSendInDoubt cuts sends short whose message may have arrived.
 func TestSendInDoubt(t *testing.T) {
@@ -46,6 +46,14 @@ func TestSendInDoubt(t *testing.T) {
 		}
 	}
 	p.with(strings.Repeat("x", 200_000)).fails(t, exitTimeout, "circuit: send "+c+": gave up after 1s, as --timeout says"+sentInDoubt, "send", "--timeout", "1s", c)
+}
+
+// TestSendsInDoubtAreCounted cuts a send short of which some lines were taken.
+func TestSendsInDoubtAreCounted(t *testing.T) {
+	p, x := circuitOf(t)
+	c := x + "/c"
+	p.must(t, "mkchan", c, "2")
+	p.with("1\n2\n3\n").fails(t, exitTimeout, "; the channel took the first 2, and had not said that it took the next 1, which", "send", "--lines", "--timeout", "100ms", c)
 }
 
 // slowOutput is standard output that takes its time.

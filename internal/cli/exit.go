@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -142,7 +143,10 @@ func usageErrorf(cmd *cobra.Command, text string, args ...any) error {
 func unknownCommand(root *cobra.Command, name string) error {
 	root.SuggestionsMinimumDistance = 2
 	text := "there is no such command; see circuit help"
-	if like := root.SuggestionsFor(name); len(like) > 0 {
+	isIt := func(c *cobra.Command) bool { return c.Name() == name }
+	if slices.ContainsFunc(root.Commands(), isIt) {
+		text = "a command stands before --, not after it"
+	} else if like := root.SuggestionsFor(name); len(like) > 0 {
 		text = fmt.Sprintf("there is no such command; did you mean %s?", strings.Join(like, " or "))
 	}
 	return &client.Error{Op: name, Kind: client.ErrInvalid, Err: errors.New(text)}

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -37,7 +38,7 @@ func (d *duration) Set(s string) error {
 // Type implements pflag.Value.
 func (*duration) Type() string { return "duration" }
 
-// count is a flag: a whole number from 0 on.
+// count is a flag: a whole number from 0 to 2147483647.
 type count int
 
 // String implements pflag.Value.
@@ -47,7 +48,7 @@ func (c *count) String() string { return strconv.Itoa(int(*c)) }
 func (c *count) Set(s string) error {
 	n, err := strconv.ParseUint(s, 10, 31)
 	if err != nil {
-		return errors.New("expected a whole number")
+		return fmt.Errorf("expected a whole number from 0 to %d", math.MaxInt32)
 	}
 	*c = count(n)
 	return nil

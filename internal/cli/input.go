@@ -96,3 +96,25 @@ func (in *input) read(b []byte) (int, error) {
 
 // errEnded is what reading input gives once nobody takes it any more.
 var errEnded = io.ErrClosedPipe
+
+// await returns what f returns, which reads from a file that the user named; or
+// the cause of ctx, if that ends first. The file may be a pipe into which nobody
+// writes, and then f goes on until the program exits.
+func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := f()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
+}

@@ -130,7 +130,7 @@ func TestURLArguments(t *testing.T) {
 		"@" + file:       "10.0.0.1:1 circuit://10.0.0.2:2",
 		"-":              "10.0.0.3:3",
 	} {
-		got, err := a.urlArguments("-d", value)
+		got, err := a.urlArguments(t.Context(), "-d", value)
 		if err != nil || strings.Join(got, " ") != want {
 			t.Errorf("-d %s: %q, error %v", value, got, err)
 		}

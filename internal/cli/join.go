@@ -27,7 +27,7 @@ func (a *app) joinCommand() command {
 		plain:    true,
 		complete: a.completePath,
 		run: func(ctx context.Context, _ *cobra.Command, args []string) error {
-			urls, err := a.urlArguments("join", args[1])
+			urls, err := a.urlArguments(ctx, "join", args[1])
 			if err != nil {
 				return err
 			}

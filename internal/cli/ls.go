@@ -45,10 +45,13 @@ func (a *app) lsCommand() command {
 		},
 		complete: a.completePath,
 		patient:  true,
-		run: func(ctx context.Context, _ *cobra.Command, args []string) error {
+		run: func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			path := "/"
 			if len(args) == 1 {
 				path = args[0]
+			}
+			if path == "" {
+				return usageErrorf(cmd, "the path is empty; without one, the servers are listed")
 			}
 			return a.ls(ctx, path, long)
 		},

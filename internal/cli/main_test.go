@@ -139,6 +139,8 @@ func TestUsage(t *testing.T) {
 		{"stderr --offset 99999999999999999999 " + nowhere, `stderr: --offset "99999999999999999999": expected a number of bytes`},
 		{"scrub --kill --grace soon " + nowhere, `scrub: --grace "soon": expected a length of time`},
 		{"send --lines=perhaps " + nowhere, `send: --lines "perhaps": expected true or false`},
+		{"-- ls", "ls: a command stands before --, not after it"},
+		{"mkchan " + nowhere + "/a 2147483648", "expected a whole number from 0 to 2147483647"},
 		{"peek nowhere", "peek nowhere: a path begins with /"},
 		{"peek /nowhere", "peek /nowhere: "},
 		{"ls /...x", "ls /...x: "},
@@ -164,6 +166,22 @@ func TestUsage(t *testing.T) {
 		{"man frobnicate", "frobnicate: there is no such command"},
 	} {
 		program{}.fails(t, exitUsage, test.words, strings.Fields(test.args)...)
+	}
+}
+
+// TestNoElement asks for an element where there is a server, or the circuit.
+func TestNoElement(t *testing.T) {
+	p, x := circuitOf(t)
+	p.fails(t, exitUsage, "the path is empty", "ls", "")
+	p.fails(t, exitUsage, "only what a server hosts is scrubbed", "scrub", "/")
+	for path, says := range map[string]string{"/": "holds nothing", x: "a server holds nothing itself; name something that it hosts"} {
+		p.fails(t, exitNotFound, says, "recv", path)
+		p.fails(t, exitNotFound, says, "signal", "TERM", path)
+		p.fails(t, exitCircuit, says, "wait", path)
+	}
+	r := p.with(x + "/none\n").run("waitall")
+	if r.code != exitSome || !strings.HasPrefix(r.stderr, "circuit: waitall "+x+"/none: ") {
+		t.Errorf("waitall: exit code %d, standard error %q", r.code, r.stderr)
 	}
 }
 

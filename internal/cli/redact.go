@@ -4,7 +4,7 @@ import (
 	"io"
 	"sync"
 
-	"github.com/gocircuit/circuit/internal/credential"
+	"github.com/gocircuit/circuit/client"
 )
 
 // errorWriter is standard error. It keeps lines written by several goroutines
@@ -16,7 +16,7 @@ type errorWriter struct {
 }
 
 func (e *errorWriter) Write(p []byte) (int, error) {
-	text := credential.Redact(string(p))
+	text := client.Redact(string(p))
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if _, err := io.WriteString(e.w, text); err != nil {

@@ -30,7 +30,8 @@ the circuit's key, and is as secret.
                         server keeps trying
   --key FILE            the circuit's key, as circuit keygen makes it (or
                         CIRCUIT_KEY)
-  --if NAME             listen on the address of this network interface
+  --if NAME             listen on the address of this network interface; -a, if
+                        given, then says the port, as :11022
   --advertise HOST:PORT where others reach this server, if not where it listens
   --data DIR            keep identity, key, peers and output here across restarts
   --log-format FORMAT   text or json; the log goes to standard error
@@ -64,7 +65,7 @@ type starter struct {
 
 func (s *starter) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVarP(&s.config.Addr, "address", "a", server.DefaultAddr, "listen here")
+	f.StringVarP(&s.config.Addr, "address", "a", "", "listen here")
 	f.StringArrayVarP(&s.join, "join", "j", nil, "join the circuit of this server: a URL, @FILE or -")
 	f.StringVar(&s.config.Interface, "if", "", "listen on the address of this network interface")
 	f.StringVar(&s.config.Advertise, "advertise", "", "where others reach this server")
@@ -95,14 +96,14 @@ func limitsHelp() string {
 	return b.String()
 }
 
-// run starts the server and waits for its end.
+// run starts the server and waits for its end. A signal ends it well, however
+// far it has come.
 func (s *starter) run(ctx context.Context, _ *cobra.Command, _ []string) error {
-	if err := s.configure(); err != nil {
-		return err
-	}
-	s.app.lingers.Store(true)
-	srv, err := server.Start(ctx, s.config)
-	if err != nil {
+	srv, err := s.start(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil
+	case err != nil:
 		return err
 	}
 	if err := s.printURL(srv.URL()); err != nil {
@@ -115,6 +116,14 @@ func (s *starter) run(ctx context.Context, _ *cobra.Command, _ []string) error {
 		s.close(srv)
 	}
 	return srv.Err()
+}
+
+func (s *starter) start(ctx context.Context) (*server.Server, error) {
+	if err := s.configure(ctx); err != nil {
+		return nil, err
+	}
+	s.app.lingers.Store(true)
+	return server.Start(ctx, s.config)
 }
 
 // close stops the server, at once when a second signal comes.
@@ -136,10 +145,10 @@ func (s *starter) close(srv *server.Server) {
 }
 
 // configure settles what the flags and the environment say.
-func (s *starter) configure() error {
+func (s *starter) configure(ctx context.Context) error {
 	a := s.app
 	for _, value := range s.join {
-		texts, err := a.urlArguments("-j", value)
+		texts, err := a.urlArguments(ctx, "-j", value)
 		if err != nil {
 			return err
 		}
@@ -156,7 +165,7 @@ func (s *starter) configure() error {
 			return err
 		}
 	}
-	key, err := a.configuredKey()
+	key, err := a.configuredKey(ctx)
 	if err != nil {
 		return err
 	}
@@ -171,7 +180,8 @@ func (s *starter) configure() error {
 }
 
 // configuredKey loads the key that --key and CIRCUIT_KEY name; zero if none does.
-func (a *app) configuredKey() (circuit.Key, error) {
+// It takes no longer than ctx.
+func (a *app) configuredKey(ctx context.Context) (circuit.Key, error) {
 	var key circuit.Key
 	for _, f := range []struct{ source, file string }{{"--key", a.flags.key}, {"CIRCUIT_KEY", a.env.Getenv("CIRCUIT_KEY")}} {
 		if f.file == "" {
@@ -180,7 +190,7 @@ func (a *app) configuredKey() (circuit.Key, error) {
 		if _, err := circuit.ParseKey(f.file); err == nil {
 			return circuit.Key{}, errKeyGiven(f.source)
 		}
-		k, err := credential.LoadKey(f.file)
+		k, err := await(ctx, func() (circuit.Key, error) { return credential.LoadKey(f.file) })
 		if err != nil {
 			return circuit.Key{}, err
 		}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +23,8 @@ cut off before, the process's input stays open, and the next stdin goes on.
 One writer feeds a process at a time; others wait their turn.
 
 Exits 8 if the process ended, or its input was closed, before it took
-everything.
+everything; or before standard input ended, even if nothing came. Where the
+process has ended and there is nothing to copy, it exits 0.
 `
 
 func (a *app) stdinCommand() command {
@@ -39,16 +43,42 @@ func (a *app) stdinCommand() command {
 	}
 }
 
+// lastInput is how long standard input has, once the process has ended and
+// nothing was copied, to say that there was nothing to copy, which is no failure.
+const lastInput = time.Second
+
 // feed copies standard input into a process.
 func (a *app) feed(ctx context.Context, p *client.Proc) error {
 	a.noteTerminal("the process's input")
 	w := p.Stdin(ctx)
 	turn := a.patient("waiting for another writer to finish, or for an answer about " + p.Path().String())
 	defer turn()
-	in := a.input(ctx, w.Done())
+	var some atomic.Bool
+	over, left := make(chan struct{}), make(chan struct{})
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer close(left)
+	watch.Go(func() {
+		defer close(over)
+		select {
+		case <-w.Done():
+		case <-left:
+		}
+		if !some.Load() {
+			select {
+			case <-time.After(lastInput):
+			case <-left:
+			}
+		}
+	})
+	in := a.input(ctx, over)
 	_, err := w.ReadFrom(readerFunc(func(b []byte) (int, error) {
 		turn()
-		return in.Read(b)
+		n, err := in.Read(b)
+		if n > 0 {
+			some.Store(true)
+		}
+		return n, err
 	}))
 	if errors.Is(err, errEnded) {
 		// The input takes no more; Close says whether that is a failure.

@@ -109,7 +109,7 @@ func (w *waiting) one(ctx context.Context, path string) {
 		w.leave(path)
 		return
 	case err != nil:
-		w.fail("", plainError(at("waitall", path, err)))
+		w.fail("", plainError(at("waitall", path, about("waitall", err))))
 		return
 	case stat.Phase == client.LostProc:
 		w.fail("waitall "+path, "its server was killed; what became of it is not known")

@@ -33,9 +33,9 @@ func LoadKey(path string) (circuit.Key, error) {
 		return circuit.Key{}, &circuit.Error{Path: path, Kind: kind, Err: err}
 	}
 	f, err := os.Open(path)
-	if redacted := Redact(path); errors.Is(err, fs.ErrNotExist) && redacted != path {
+	if redacted := circuit.Redact(path); errors.Is(err, fs.ErrNotExist) && redacted != path {
 		path = redacted
-		return fail(circuit.Invalid, errors.New("there is no such file; name the file that holds the key, and do not give the key itself"))
+		return fail(circuit.NotFound, errors.New("there is no such file; name the file that holds the key, and do not give the key itself"))
 	}
 	if err != nil {
 		return fail(fileKind(err), fmt.Errorf("the key file cannot be read: %w", reason(err)))

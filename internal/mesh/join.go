@@ -27,11 +27,11 @@ func (m *Mesh) Seed(address string, id circuit.ServerID) {
 
 // Join merges this server's circuit with that of the server at an address, and
 // returns once that server is in the circuit. It tries for 10 s, or until ctx
-// ends. Errors
+// ends, and no longer. Errors
 // are of kind Denied where the keys differ, Invalid where the address is this
 // server's own or not that of the expected server, Exists where this server's
 // ID is another's there, Unsupported, or Unreachable: then it may still come
-// about.
+// about if that server had answered, and not otherwise.
 func (m *Mesh) Join(ctx context.Context, address string, id circuit.ServerID) error {
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()

@@ -44,7 +44,8 @@ type Seed struct {
 	Keep    bool
 }
 
-// Unseed ends what Seed began, unless with Keep. Links stay.
+// Unseed ends what Seed began, unless with Keep: dials under way come to nothing.
+// Links stay.
 type Unseed struct{ Address string }
 
 // LinkUp says that a connection is up, authenticated, and that the peer's hello

@@ -38,7 +38,6 @@ package overlay
 
 import (
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/gocircuit/circuit"
@@ -139,7 +138,7 @@ func (m *Machine) handle(in Input) {
 	case Seed:
 		m.addSeed(in)
 	case Unseed:
-		m.seeds = slices.DeleteFunc(m.seeds, func(s *seed) bool { return s.address == in.Address && !s.want.Keep })
+		m.unseed(in.Address)
 	case LinkUp:
 		m.linkUp(in)
 	case LinkDown:

@@ -33,6 +33,22 @@ func (m *Machine) addSeed(in Seed) {
 	m.seeds[i] = s
 }
 
+// unseed forgets a seed, and the dials to it that are under way: nothing comes of
+// them any more.
+func (m *Machine) unseed(address string) {
+	seeds := len(m.seeds)
+	m.seeds = slices.DeleteFunc(m.seeds, func(s *seed) bool { return s.address == address && !s.want.Keep })
+	if len(m.seeds) == seeds {
+		return
+	}
+	for num, d := range m.dials {
+		if d.purpose == forSeed && d.seed.address == address {
+			delete(m.dials, num)
+			m.busy[forSeed]--
+		}
+	}
+}
+
 // satisfied reports whether a seed's server is in the circuit.
 func (m *Machine) satisfied(s *seed) bool {
 	_, in := m.member(s.id)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/gocircuit/circuit"
@@ -12,7 +13,7 @@ import (
 
 // listenAddr returns the HOST:PORT to listen on.
 func listenAddr(cfg Config) (string, error) {
-	_, port, err := net.SplitHostPort(cfg.Addr)
+	given, port, err := net.SplitHostPort(cfg.Addr)
 	if err != nil {
 		return "", circuit.Errorf(circuit.Invalid, "the address to listen on is not HOST:PORT, as in 10.0.0.1:11022")
 	}
@@ -29,6 +30,12 @@ func listenAddr(cfg Config) (string, error) {
 	addrs, err := ifc.Addrs()
 	if err != nil {
 		return "", circuit.Errorf(circuit.Invalid, fmt.Sprintf("the addresses of interface %q cannot be read", cfg.Interface))
+	}
+	if given != "" {
+		if !has(addrs, given) {
+			return "", circuit.Errorf(circuit.Invalid, fmt.Sprintf("the host to listen on, %s, is no address of interface %q; give only a port, as :11022, or no interface", given, cfg.Interface))
+		}
+		return cfg.Addr, nil
 	}
 	host := pick(addrs, true)
 	if host == "" {
@@ -66,6 +73,15 @@ func advertiseAddr(cfg Config, bound string) (string, error) {
 		cfg.Log.Warn("this machine has no address that others could reach; advertising loopback", slog.String("address", net.JoinHostPort(host, port)))
 	}
 	return net.JoinHostPort(host, port), nil
+}
+
+// has reports whether host is one of the addresses.
+func has(addrs []net.Addr, host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && slices.ContainsFunc(addrs, func(a net.Addr) bool {
+		prefix, err := netip.ParsePrefix(a.String())
+		return err == nil && prefix.Addr().Unmap() == ip.Unmap().WithZone("")
+	})
 }
 
 // pick returns the first global unicast address, IPv4 before IPv6, and if any

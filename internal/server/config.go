@@ -11,16 +11,19 @@ import (
 )
 
 // DefaultAddr is where a server listens unless told otherwise.
-const DefaultAddr = "127.0.0.1:11022"
+const DefaultAddr = "127.0.0.1" + defaultPort
+
+const defaultPort = ":11022"
 
 // Config configures a server. The zero value is a server of a new circuit on
 // DefaultAddr, without a data directory.
 type Config struct {
-	// Addr is the HOST:PORT to listen on; empty means DefaultAddr. Port 0 takes
-	// any port. An empty or unspecified host listens on all interfaces.
+	// Addr is the HOST:PORT to listen on; empty means DefaultAddr, or its port
+	// where an interface is named. Port 0 takes any port. An empty or unspecified
+	// host listens on all interfaces.
 	Addr string
-	// Interface names a network interface whose address takes the place of
-	// Addr's host. Empty for none.
+	// Interface names a network interface to listen on the address of. A host in
+	// Addr must be one of its addresses. Empty for none.
 	Interface string
 	// Advertise is the HOST:PORT at which others reach this server. Empty means
 	// the address that it listens on, and the machine's first global unicast
@@ -59,6 +62,9 @@ const defaultGrace = 5 * time.Second
 func (c Config) withDefaults() Config {
 	if c.Addr == "" {
 		c.Addr = DefaultAddr
+		if c.Interface != "" {
+			c.Addr = defaultPort
+		}
 	}
 	if c.Grace == 0 {
 		c.Grace = defaultGrace

@@ -1,9 +1,11 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,6 +98,8 @@ func TestStartRefuses(t *testing.T) {
 		"no port":               {func(c *server.Config) { c.Addr = "127.0.0.1" }, circuit.Invalid, "HOST:PORT"},
 		"bad port":              {func(c *server.Config) { c.Addr = "127.0.0.1:x" }, circuit.Invalid, "65535"},
 		"no such interface":     {func(c *server.Config) { c.Interface = "nonesuch0" }, circuit.Invalid, "nonesuch0"},
+		"not the interface's":   {func(c *server.Config) { c.Addr, c.Interface = "127.0.0.64:0", loopback(t) }, circuit.Invalid, "127.0.0.64"},
+		"all, and an interface": {func(c *server.Config) { c.Addr, c.Interface = "0.0.0.0:0", loopback(t) }, circuit.Invalid, "0.0.0.0"},
 		"bad advertise":         {func(c *server.Config) { c.Advertise = "nowhere" }, circuit.Invalid, "advertise"},
 		"two keys":              {func(c *server.Config) { c.Join = []circuit.URL{running.URL(), other} }, circuit.Invalid, "one circuit"},
 		"no key":                {func(c *server.Config) { c.Join = []circuit.URL{bare} }, circuit.Invalid, "no key"},
@@ -112,6 +116,49 @@ func TestStartRefuses(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), other.Key.Encode()) {
 			t.Errorf("%s: the error tells a key", name)
+		}
+	}
+}
+
+// loopback returns the name of the loopback interface.
+func loopback(t *testing.T) string {
+	t.Helper()
+	all, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range all {
+		if i.Flags&net.FlagLoopback != 0 {
+			return i.Name
+		}
+	}
+	t.Skip("this machine has no loopback interface")
+	return ""
+}
+
+func TestInterfaceAndPort(t *testing.T) {
+	for _, addr := range []string{":0", "127.0.0.1:0"} {
+		cfg := config(t)
+		cfg.Addr, cfg.Interface = addr, loopback(t)
+		if u := start(t, cfg).URL(); u.Host != "127.0.0.1" {
+			t.Errorf("-a %s listens on %v", addr, u)
+		}
+	}
+}
+
+// A server that is stopped before it accepted anybody has nothing to complain of.
+func TestStoppedAtOnce(t *testing.T) {
+	for range 20 {
+		var log bytes.Buffer
+		cfg := config(t)
+		cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+		s, err := server.Start(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop(s)
+		if log.Len() > 0 {
+			t.Fatalf("the log says %s", &log)
 		}
 	}
 }
@@ -223,6 +270,16 @@ func TestTemporaryDirectoriesAreRemoved(t *testing.T) {
 		t.Errorf("a stopped server leaves %v", dirs)
 	}
 	stale, starting := filepath.Join(tmp, "circuit-server-stale"), filepath.Join(tmp, "circuit-server-starting")
+	demo, lock, err := server.DemoDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	killed, dead, err := server.DemoDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.Close()
 	for _, dir := range []string{stale, starting} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -232,15 +289,21 @@ func TestTemporaryDirectoriesAreRemoved(t *testing.T) {
 		}
 	}
 	long := time.Now().Add(-time.Hour)
-	if err := os.Chtimes(stale, long, long); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{stale, demo, killed} {
+		if err := os.Chtimes(dir, long, long); err != nil {
+			t.Fatal(err)
+		}
 	}
 	start(t, config(t))
-	if _, err := os.Stat(stale); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("what a killed server left is still there: %v", err)
+	for _, dir := range []string{stale, killed} {
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("what a killed program left is still there: %s, %v", dir, err)
+		}
 	}
-	if _, err := os.Stat(starting); err != nil {
-		t.Errorf("a server that had not locked its directory yet lost it: %v", err)
+	for _, dir := range []string{starting, demo} {
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("what is in use, or not locked yet, is gone or not private: %s, %v", dir, err)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -32,8 +33,12 @@ const (
 	procsDir        = "procs"
 )
 
-// tempPattern names the private directories of servers without DataDir.
-const tempPattern = "circuit-server-*"
+// The names of temporary directories, private and locked while they are in use:
+// of servers without DataDir, and of demonstrations.
+const (
+	tempServer = "circuit-server-*"
+	tempDemo   = "circuit-demo-*"
+)
 
 // sweepAge is how old such a directory must be to be taken for abandoned.
 const sweepAge = time.Minute
@@ -67,14 +72,13 @@ func openState(dir string) (*state, error) {
 
 func (s *state) open() (err error) {
 	if s.temp {
-		sweepTemp()
-		if s.dir, err = os.MkdirTemp("", tempPattern); err != nil {
-			return fileError("a temporary directory cannot be made", err)
-		}
+		s.dir, s.lock, err = makeTemp(tempServer)
 	} else if err = os.MkdirAll(s.dir, 0o700); err != nil {
-		return fileError("the data directory cannot be made", err)
+		err = fileError("the data directory cannot be made", err)
+	} else {
+		s.lock, err = lockDir(s.dir)
 	}
-	if s.lock, err = lockDir(s.dir); err != nil {
+	if err != nil {
 		return err
 	}
 	for _, sub := range []string{spoolDir, procsDir} {
@@ -105,9 +109,26 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// sweepTemp removes the temporary directories of servers that were killed.
-func sweepTemp() {
-	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), tempPattern)) // fails on a bad pattern only
+// DemoDir makes a directory for the files of a demonstration, which is private,
+// and in use until lock is closed or the program ends.
+func DemoDir() (dir string, lock io.Closer, err error) { return makeTemp(tempDemo) }
+
+// makeTemp makes a temporary directory, and removes those that are in use no more.
+func makeTemp(pattern string) (dir string, lock *os.File, err error) {
+	sweepTemp(tempServer)
+	sweepTemp(tempDemo)
+	if dir, err = os.MkdirTemp("", pattern); err == nil {
+		lock, err = lockDir(dir)
+	}
+	if err != nil {
+		return dir, nil, fileError("a temporary directory cannot be made", err)
+	}
+	return dir, lock, nil
+}
+
+// sweepTemp removes the temporary directories of programs that were killed.
+func sweepTemp(pattern string) {
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), pattern)) // fails on a bad pattern only
 	for _, dir := range dirs {
 		info, err := os.Lstat(dir)
 		if err != nil || !info.IsDir() || !ownedByUs(info) {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -23,7 +24,7 @@ func (s *Server) serve() {
 	for i, role := range []credential.Role{credential.Client, credential.Server} {
 		g, l := s.grpc[i], s.listener.Role(role)
 		s.serving.Go(func() {
-			if err := g.Serve(l); err != nil {
+			if err := g.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 				s.log.Error("the server no longer accepts connections", slog.Any("error", err))
 			}
 		})

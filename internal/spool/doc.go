@@ -55,5 +55,5 @@
 // stream is at o modulo 131072 of its slot. Slots are in no order. An entry is
 // cleared before its slot is used for another block, and written after the
 // bytes, so that the file of a server that was killed holds what its entries
-// say. Recover reads such a file.
+// say. Recover reads such a file, and one that was left after Save.
 package spool

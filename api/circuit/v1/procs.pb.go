@@ -660,7 +660,7 @@ type StdinReply struct {
 	Turn bool `protobuf:"varint,1,opt,name=turn,proto3" json:"turn,omitempty"`
 	// Bytes of this call handed to the process so far.
 	Written uint64 `protobuf:"varint,2,opt,name=written,proto3" json:"written,omitempty"`
-	// The input is closed, as asked by end. The last reply.
+	// The input is closed, as asked by end or before. The last reply.
 	Closed        bool `protobuf:"varint,3,opt,name=closed,proto3" json:"closed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -49,8 +49,9 @@ type ProcsClient interface {
 	// Stdin feeds the process. One call writes at a time; others wait their turn
 	// in order of arrival. The client sends Frames with data, or with end to
 	// close the input for good. A call that ends without end leaves the input
-	// open. The server answers with StdinReply as it goes on. CLOSED where the
-	// process has ended or its input is closed, and something was to be written.
+	// open. The server answers with StdinReply as it goes on. Where the process has
+	// ended or its input is closed, it says so, whether or not anything came: by a
+	// last reply that says closed, or, to data, by CLOSED.
 	Stdin(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Frame, StdinReply], error)
 	// Output follows one output stream of the process. The client first sends
 	// open, then ack as it has used bytes; to close its side after an ack ends the
@@ -156,8 +157,9 @@ type ProcsServer interface {
 	// Stdin feeds the process. One call writes at a time; others wait their turn
 	// in order of arrival. The client sends Frames with data, or with end to
 	// close the input for good. A call that ends without end leaves the input
-	// open. The server answers with StdinReply as it goes on. CLOSED where the
-	// process has ended or its input is closed, and something was to be written.
+	// open. The server answers with StdinReply as it goes on. Where the process has
+	// ended or its input is closed, it says so, whether or not anything came: by a
+	// last reply that says closed, or, to data, by CLOSED.
 	Stdin(grpc.BidiStreamingServer[Frame, StdinReply]) error
 	// Output follows one output stream of the process. The client first sends
 	// open, then ack as it has used bytes; to close its side after an ack ends the

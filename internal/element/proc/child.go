@@ -14,6 +14,7 @@ type localChild struct {
 	stdin  *os.File
 	stdout *os.File
 	stderr *os.File
+	marked string
 
 	await func() Exit // returns once the process has been reaped
 
@@ -28,6 +29,7 @@ type localChild struct {
 var _ Child = (*localChild)(nil)
 
 func (c *localChild) Pid() int         { return c.pid }
+func (c *localChild) Mark() string     { return c.marked }
 func (c *localChild) Stdin() *os.File  { return c.stdin }
 func (c *localChild) Stdout() *os.File { return c.stdout }
 func (c *localChild) Stderr() *os.File { return c.stderr }

@@ -4,7 +4,8 @@
 //
 // Each process has three goroutines: one waits for its end, two copy its
 // output from the pipes into the spools. They end when the process has ended
-// and its streams are closed, or when the element is scrubbed; Shutdown waits
-// for them. Package server makes one Service; all its methods, and those of a
+// and its streams are closed, or when the element is scrubbed. After the end of
+// the process another holds on to its group, until nobody is left in it. Shutdown
+// waits for them all. Package server makes one Service; all its methods, and those of a
 // Proc, may be called from any goroutine.
 package proc

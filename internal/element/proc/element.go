@@ -25,6 +25,7 @@ type Proc struct {
 	child      Child // nil if it is of an earlier run of the server
 	started    time.Time
 	pid        int
+	mark       string // of the child
 
 	stdin          *input
 	stdout, stderr *output
@@ -250,6 +251,9 @@ func (p *Proc) kill(ctx context.Context, grace time.Duration) error {
 	defer cancel()
 	if p.groupEnds(soft) == nil {
 		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err() // whoever asked has gone, and KILL was not due
 	}
 	_ = p.signal(syscall.SIGKILL)
 	if _, err := p.Wait(ctx); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gocircuit/circuit"
 	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
+	"github.com/gocircuit/circuit/internal/anchor"
 )
 
 // The scripts say a line once they have a member that outlives them.
@@ -47,6 +48,27 @@ func TestKillEndsTheWholeGroup(t *testing.T) {
 				t.Error("a member of the group lives on")
 			}
 		})
+	}
+}
+
+// A scrub --kill that is given up before the grace time is over kills nobody.
+func TestKillThatIsGivenUp(t *testing.T) {
+	p, group := newWorld(t, nil).group(`trap 'echo got' TERM; echo; while :; do sleep 1000 & wait; done`)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- p.tree.Scrub(ctx, p.path("p"), p.generation, anchor.Scrub{Mode: circuitv1.ScrubRequest_KILL, Grace: time.Hour})
+	}()
+	p.stdout().read(5)
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("it succeeded")
+	}
+	if !alive(group) || p.stat().Phase != circuit.Running {
+		t.Error("the process was killed")
+	}
+	if err := p.scrub(circuitv1.ScrubRequest_KILL, time.Millisecond); err != nil {
+		t.Error(err)
 	}
 }
 

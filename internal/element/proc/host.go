@@ -17,6 +17,10 @@ type Host interface {
 	// such program), Denied (not executable), Invalid (no such directory) or
 	// Exhausted.
 	Start(c circuit.Cmd) (Child, error)
+	// EndLeft ends what is left of the process groups of children of an earlier
+	// host, by the numbers and marks of those children, so far as they are
+	// certain to be theirs.
+	EndLeft(marks map[int]string)
 	// Close releases the host. Its processes must have ended, or be abandoned.
 	Close() error
 }
@@ -25,6 +29,9 @@ type Host interface {
 // concurrently.
 type Child interface {
 	Pid() int
+	// Mark tells the process's group from others that have its number some time,
+	// to EndLeft of a later host. It is empty if the system has no such thing.
+	Mark() string
 	// Stdin, Stdout and Stderr are this side's ends of the pipes. They are the
 	// caller's to close, and closing one ends what waits in it.
 	Stdin() *os.File

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -154,5 +155,39 @@ func TestLostTailCounts(t *testing.T) {
 		} else if err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// What a killed server's process left of its group is ended when the server is
+// started again: nothing else, whose number it may be.
+func TestRestoreEndsWhatIsLeft(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("this system does not tell what is left")
+	}
+	dir := t.TempDir()
+	w := recording(t, dir)
+	p, group := w.group(`sh -c 'trap "" TERM; echo; exec sleep 1000' & exit 0`)
+	p.wait()
+	record := filepath.Base(w.service.recordPath(p.generation))
+	for _, other := range []bool{true, false} {
+		left := leftBehind(t, dir)
+		if other { // one with this number, and not its pipes
+			path := filepath.Join(left, "procs", record)
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(b), "pipe:[", "pipe:[9")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		after := recording(t, left)
+		if other && !alive(group) {
+			t.Error("a group that is not the process's was ended")
+		}
+		if !other {
+			eventually(t, "what is left ends", func() bool { return !alive(group) })
+		}
+		after.stop()
 	}
 }

@@ -74,6 +74,9 @@ func (h *Local) Close() error {
 	return nil
 }
 
+// EndLeft implements Host.
+func (h *Local) EndLeft(marks map[int]string) { endLeft(marks) }
+
 // Start implements Host.
 func (h *Local) Start(c circuit.Cmd) (Child, error) {
 	path, err := lookPath(c)
@@ -83,7 +86,7 @@ func (h *Local) Start(c circuit.Cmd) (Child, error) {
 	child := &localChild{pidfd: -1}
 	theirs, err := child.pipes()
 	if err != nil {
-		return nil, circuit.Errorf(circuit.Exhausted, "the server has no file descriptors left for another process")
+		return nil, errFiles
 	}
 	defer theirs.close()
 	env := (&exec.Cmd{Env: c.Env}).Environ() // of a name given twice the last
@@ -95,7 +98,7 @@ func (h *Local) Start(c circuit.Cmd) (Child, error) {
 		child.closePipes()
 		return nil, startError(c, path, err)
 	}
-	child.pid = s.pid
+	child.pid, child.marked = s.pid, child.mark()
 	if h.reaper == nil {
 		child.await = child.awaitPidfd()
 	} else {
@@ -132,6 +135,8 @@ func lookPath(c circuit.Cmd) (string, error) {
 	return "", circuit.Errorf(circuit.NotFound, fmt.Sprintf("there is no program %q in the server's PATH", c.Path))
 }
 
+var errFiles = circuit.Errorf(circuit.Exhausted, "the server has no open files left (ulimit -n) for another process; raise that limit, or end some processes or connections")
+
 // startError says why a process could not be started.
 func startError(c circuit.Cmd, path string, err error) error {
 	if c.Dir != "" {
@@ -150,8 +155,12 @@ func startError(c circuit.Cmd, path string, err error) error {
 		return circuit.Errorf(circuit.Denied, fmt.Sprintf("the program %q is not in a format that the server's system runs", path))
 	case errors.Is(err, syscall.E2BIG):
 		return circuit.Errorf(circuit.Invalid, "Args and Env together are longer than the server's system allows")
-	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EMFILE):
-		return circuit.Errorf(circuit.Exhausted, "the server's system has no room for another process")
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return errFiles
+	case errors.Is(err, syscall.EAGAIN):
+		return circuit.Errorf(circuit.Exhausted, "the server's system allows no more processes (ulimit -u, or a limit of its container or system); end some")
+	case errors.Is(err, syscall.ENOMEM):
+		return circuit.Errorf(circuit.Exhausted, "the server's system has no memory left for another process")
 	}
 	return circuit.Errorf(circuit.Denied, fmt.Sprintf("the program %q cannot be started: %v", path, err))
 }

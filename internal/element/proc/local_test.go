@@ -95,6 +95,41 @@ func TestLocalStartFailures(t *testing.T) {
 	}
 }
 
+// At the limit of open files, the error names it, wherever it strikes.
+func TestLocalStartWithoutOpenFiles(t *testing.T) {
+	h := newTestHost(t)
+	run(t, h, circuit.Cmd{Path: "/bin/true"}) // opens what stays open
+	var was syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	highest, err := syscall.Dup(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.Close(highest)
+	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was)
+	started := false
+	for more := uint64(0); !started && more < 40; more++ {
+		limit := was
+		limit.Cur = uint64(highest) + more
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+		child, err := h.Start(circuit.Cmd{Path: "/bin/true"})
+		if started = err == nil; started {
+			child.Wait()
+			child.Release()
+			child.(*localChild).closePipes()
+		} else if !errors.Is(err, circuit.Exhausted) || !strings.Contains(err.Error(), "(ulimit -n)") {
+			t.Errorf("with room for %d files: %v", more, err)
+		}
+	}
+	if !started {
+		t.Error("no room is enough")
+	}
+}
+
 // openFiles counts this program's descriptors.
 func openFiles(t testing.TB) int {
 	dir, err := os.ReadDir("/dev/fd")

@@ -158,11 +158,8 @@ func TestAbandon(t *testing.T) {
 	if err := p.scrub(circuitv1.ScrubRequest_ABANDON, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := blocked.Send(&circuitv1.Frame{Data: []byte("x")}); err == nil {
-		if _, err := blocked.reply(); !errors.Is(err, circuit.Closed) {
-			t.Errorf("a writer to what was abandoned: %v", err)
-		}
-	}
+	blocked.put("x", false)
+	blocked.refused()
 	if n := w.tree.Count(); n != 0 {
 		t.Errorf("%d anchors are left", n)
 	}

@@ -22,6 +22,7 @@ type record struct {
 	Generation uint64
 	Cmd        circuit.Cmd
 	Pid        int
+	Mark       string `json:",omitempty"` // of the child, for Host.EndLeft
 	Started    time.Time
 	Exit       *Exit `json:",omitempty"` // how it ended, if it did before the server
 	// How much it wrote, once it has ended and so have its streams. All of that
@@ -45,7 +46,7 @@ func (s *Service) keepRecord(p *Proc) error {
 	if s.cfg.RecordDir == "" {
 		return nil
 	}
-	r := record{Path: p.path, Generation: p.generation, Cmd: p.cmd, Pid: p.pid, Started: p.started}
+	r := record{Path: p.path, Generation: p.generation, Cmd: p.cmd, Pid: p.pid, Mark: p.mark, Started: p.started}
 	if p.hasEnded() {
 		r.Exit, r.Stdout, r.Stderr = &p.exit, p.stdout.length(), p.stderr.length()
 	}
@@ -97,7 +98,8 @@ func (s *Service) forgetRecord(p *Proc) {
 
 // Restore lists again the processes of which there are records, left by an
 // earlier run of the server: as lost those that ran when it was killed, with what
-// output of theirs is in files. It removes files of processes without a record.
+// output of theirs is in files. What is left of those is ended, where the system
+// tells. It removes files of processes without a record.
 func (s *Service) Restore() error {
 	if s.cfg.RecordDir == "" {
 		return nil
@@ -106,18 +108,19 @@ func (s *Service) Restore() error {
 	if err != nil {
 		return circuit.Errorf(circuit.Invalid, fmt.Sprintf("the records of processes cannot be read: %v", err))
 	}
-	known := map[string]bool{}
+	known, left := map[string]bool{}, map[int]string{}
 	for _, f := range files {
 		if !strings.HasSuffix(f.Name(), recordSuffix) {
 			_ = os.Remove(filepath.Join(s.cfg.RecordDir, f.Name())) // one that was being written
 			continue
 		}
-		if err := s.restore(filepath.Join(s.cfg.RecordDir, f.Name())); err != nil {
+		if err := s.restore(filepath.Join(s.cfg.RecordDir, f.Name()), left); err != nil {
 			s.cfg.Log.Warn("a process of the server's last run cannot be listed", slog.String("record", f.Name()), slog.Any("error", err))
 			continue
 		}
 		known[strings.TrimSuffix(f.Name(), recordSuffix)] = true
 	}
+	s.cfg.Host.EndLeft(left)
 	spools, err := os.ReadDir(s.cfg.SpoolDir)
 	if err != nil {
 		return circuit.Errorf(circuit.Invalid, fmt.Sprintf("the kept output of processes cannot be read: %v", err))
@@ -130,7 +133,9 @@ func (s *Service) Restore() error {
 	return nil
 }
 
-func (s *Service) restore(path string) error {
+// restore lists the process of a record, and adds its mark to left if some of
+// its group may be left.
+func (s *Service) restore(path string, left map[int]string) error {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -143,8 +148,11 @@ func (s *Service) restore(path string) error {
 	if s.recordPath(r.Generation) != path {
 		return fmt.Errorf("the record of generation %016x has another's name", r.Generation)
 	}
+	if r.Exit == nil || r.Stdout == nil || r.Stderr == nil {
+		left[r.Pid] = r.Mark
+	}
 	p := &Proc{
-		service: s, path: r.Path, generation: r.Generation, cmd: r.Cmd, pid: r.Pid, started: r.Started,
+		service: s, path: r.Path, generation: r.Generation, cmd: r.Cmd, pid: r.Pid, mark: r.Mark, started: r.Started,
 		stdin: newInput(nil), settled: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{}), lost: r.Exit == nil,
 	}
 	if r.Exit != nil {

@@ -131,7 +131,7 @@ func (s *Service) start(path circuit.Path, generation uint64, cmd circuit.Cmd) (
 		return nil, err
 	}
 	p := &Proc{
-		service: s, path: path, generation: generation, cmd: cmd, child: child, started: time.Now(), pid: child.Pid(),
+		service: s, path: path, generation: generation, cmd: cmd, child: child, started: time.Now(), pid: child.Pid(), mark: child.Mark(),
 		stdin: newInput(child.Stdin()), settled: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{}),
 	}
 	p.stdout = &output{pipe: child.Stdout(), spool: spool.New(p.spoolConfig(stdoutName))}

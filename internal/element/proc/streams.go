@@ -41,7 +41,6 @@ func (s *Service) Stdin(stream stdinStream) error {
 func (s *Service) feed(stream stdinStream, in *input) error {
 	ctx := stream.Context()
 	frames, failed := s.receive(stream)
-	over := (<-chan struct{})(nil) // it matters only after the first frame whether the input is over
 	written := uint64(0)
 	for {
 		select {
@@ -62,8 +61,7 @@ func (s *Service) feed(stream stdinStream, in *input) error {
 			if err := stream.Send(&circuitv1.StdinReply{Written: written}); err != nil {
 				return err
 			}
-			over = in.over
-		case <-over:
+		case <-in.over:
 			return stream.Send(&circuitv1.StdinReply{Written: written, Closed: true})
 		}
 	}

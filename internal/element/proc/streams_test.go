@@ -62,8 +62,18 @@ func TestStdinOfAnEndedProcess(t *testing.T) {
 	for _, end := range []bool{false, true} {
 		w := p.stdin().turn()
 		w.put("x", end)
-		if _, err := w.reply(); !errors.Is(err, circuit.Closed) {
-			t.Errorf("a byte for a process that has ended, end %v: %v", end, err)
+		w.refused()
+	}
+}
+
+// An idle writer, which has sent nothing, is told of the end at once.
+func TestIdleStdinIsToldOfTheEnd(t *testing.T) {
+	p := newWorld(t, nil).start("p", circuit.Cmd{Path: "cat"})
+	before := p.stdin().turn()
+	p.mustSignal("KILL")
+	for _, w := range []*writer{before, p.stdin().turn()} {
+		if r, err := w.reply(); err != nil || !r.Closed || r.Written != 0 {
+			t.Errorf("%v, %v", r, err)
 		}
 	}
 }
@@ -114,9 +124,7 @@ func TestStdinClosedTwice(t *testing.T) {
 	p.stdin().give("", true)
 	w := p.stdin().turn()
 	w.put("y", true)
-	if _, err := w.reply(); !errors.Is(err, circuit.Closed) {
-		t.Errorf("a byte for a closed input: %v", err)
-	}
+	w.refused()
 }
 
 func TestOutputReaders(t *testing.T) {

@@ -1,18 +1,16 @@
-package credential
+package circuit
 
 import "strings"
 
-// shortest is how long text must be to be taken for a key that may have lost
+// shortestKey is how long text must be to be taken for a key that may have lost
 // some of its characters.
-const shortest = 30
-
-// placeholder stands in place of a key.
-const placeholder = "[key]"
+const shortestKey = 30
 
 // Redact returns s without what is, or was meant to be, a key: what stands
 // before the @ of a URL, and any run of 30 or more of the characters that keys
 // are made of. Such a run counts as a name, and stays, if it has letters of one
-// case only, as hardly a key has, unless an @ follows.
+// case only, as hardly a key has, unless an @ follows. It is for messages that
+// repeat what a user gave.
 func Redact(s string) string { return redactRuns(redactURLs(s)) }
 
 // redactURLs redacts what stands before the @ of URLs.
@@ -30,7 +28,7 @@ func redactURLs(s string) string {
 			end = len(after)
 		}
 		if at := strings.LastIndexByte(after[:end], '@'); at >= 0 {
-			b.WriteString(placeholder)
+			b.WriteString(keyPlaceholder)
 			after = after[at:]
 		}
 		s = after
@@ -45,8 +43,8 @@ func redactRuns(s string) string {
 		for n < len(s) && inKey(s[n]) {
 			n++
 		}
-		if mayBeKey(s[:n]) || n >= shortest && strings.HasPrefix(s[n:], "@") {
-			b.WriteString(placeholder)
+		if mayBeKey(s[:n]) || n >= shortestKey && strings.HasPrefix(s[n:], "@") {
+			b.WriteString(keyPlaceholder)
 		} else {
 			b.WriteString(s[:n])
 		}
@@ -62,7 +60,7 @@ func redactRuns(s string) string {
 // mayBeKey reports whether a run may be a key's. One key in a billion has
 // letters of one case only.
 func mayBeKey(run string) bool {
-	return len(run) >= shortest && strings.ToLower(run) != run && strings.ToUpper(run) != run
+	return len(run) >= shortestKey && strings.ToLower(run) != run && strings.ToUpper(run) != run
 }
 
 // inKey reports whether c may stand in a key's text.
