@@ -10,7 +10,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 # A small static binary that says in "circuit version" what it was built from.
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w'
 
-.PHONY: build check fmt vet staticcheck archtest test race sim e2e demo fuzz cross generate generated vuln bench bench-check clean help
+.PHONY: build check fmt vet staticcheck archtest test race sim sim-soak sim-long e2e demo fuzz cross generate generated vuln bench bench-check clean help
 
 build: ## the program, as ./circuit
 	$(BUILD) -o circuit ./cmd/circuit
@@ -42,7 +42,14 @@ race: ## all tests but the end-to-end ones, under the race detector; one package
 	CGO_ENABLED=1 $(GO) test -race -p 1 $$($(GO) list ./... | grep -v -e /test$$ -e /internal/archtest$$)
 
 sim: ## the simulated circuit; SEED=n repeats one story and tells it, SEEDS=n runs that many new ones, from seed FROM on if given
-	$(if $(SEED),SIM_SEED=$(SEED)) $(if $(SEEDS),SIM_SEEDS=$(SEEDS)) $(if $(FROM),SIM_FROM=$(FROM)) $(GO) test -count=1 ./internal/sim $(if $(SEED)$(SEEDS),-run TestSoak -v)
+	$(if $(SEED),SIM_SEED=$(SEED)) $(if $(SEEDS),SIM_SEEDS=$(SEEDS)) $(if $(FROM),SIM_FROM=$(FROM)) $(GO) test -count=1 ./internal/sim -timeout 0 $(if $(SEED)$(SEEDS),-run TestSoak -v)
+
+sim-soak: ## a thousand new stories of the simulated circuit
+	@$(MAKE) --no-print-directory sim SEEDS=1000
+
+sim-long: ## large simulated circuits, and many hours, which takes hours; HOURS=n and SERVERS=n for less, RUN=TestLongLoss for one of them
+	SIM_LONG=1 $(if $(HOURS),SIM_HOURS=$(HOURS)) $(if $(SERVERS),SIM_SERVERS=$(SERVERS)) GOGC=400 $(GO) test -count=1 ./internal/sim -timeout 0 -v -run '$(or $(RUN),TestLong)'
+	SIM_GRAPH=1000000 $(GO) test -count=1 ./internal/sim -timeout 0 -v -run TestRings
 
 e2e: ## the real program, end to end; CIRCUIT_LONG=1 for the long ones, too
 	$(GO) test -count=1 ./test/...

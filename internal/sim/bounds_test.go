@@ -112,6 +112,7 @@ func TestBounds(t *testing.T) {
 // TestFreezeTimes looks at how long it takes until a frozen server is known to
 // all to have failed, over many of them.
 func TestFreezeTimes(t *testing.T) {
+	t.Parallel()
 	var sum, worst time.Duration
 	const times = 60
 	for i := range times {
@@ -132,6 +133,7 @@ func TestFreezeTimes(t *testing.T) {
 // TestStorm starts many servers at the same instant, and then the only server
 // that they know.
 func TestStorm(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{16, 64, 256} {
 		if testing.Short() && n > 64 {
 			continue
@@ -158,6 +160,7 @@ func TestStorm(t *testing.T) {
 // TestMassKill ends a share of all servers at once, their processes or their
 // hosts.
 func TestMassKill(t *testing.T) {
+	t.Parallel()
 	n := 128
 	if testing.Short() {
 		n = 64
@@ -195,6 +198,7 @@ func TestMassKill(t *testing.T) {
 // TestGraph looks at the graph after growth from one seed, churn, and the loss of
 // nine servers of ten.
 func TestGraph(t *testing.T) {
+	t.Parallel()
 	const n = 128
 	s := circle(t, Config{Seed: 21}, n)
 	goodGraph(t, s, "after growth")
@@ -219,6 +223,7 @@ func TestGraph(t *testing.T) {
 // TestPartition splits a circuit for a while, and looks at how soon it is one
 // again.
 func TestPartition(t *testing.T) {
+	t.Parallel()
 	const n = 48
 	for _, c := range []struct {
 		what   string
@@ -283,6 +288,7 @@ func idle(s *Sim, d time.Duration) noise {
 
 // TestIdle looks at what a quiet circuit does: it must not grow with the circuit.
 func TestIdle(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{2, 8, 16, 128, 1024} {
 		if testing.Short() && n > 128 {
 			continue
@@ -327,6 +333,7 @@ func TestEvent(t *testing.T) {
 // TestLoss runs circuits on bad networks: hardly anybody who runs is declared
 // dead.
 func TestLoss(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		loss float64
 		most int // times that somebody said so
@@ -348,6 +355,7 @@ func TestLoss(t *testing.T) {
 // TestFrozen freezes some of the servers for a while: nobody else is declared
 // dead, and all are back afterwards.
 func TestFrozen(t *testing.T) {
+	t.Parallel()
 	const n = 128
 	s := formed(t, Config{Seed: 13}, n)
 	for round := range 3 {
@@ -436,6 +444,7 @@ func TestRemembered(t *testing.T) {
 
 // TestSameSeed tells a story twice.
 func TestSameSeed(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(3) {
 		if a, b := Soak(seed, false), Soak(seed, true); a.Hash != b.Hash || a.Traffic != b.Traffic {
 			t.Errorf("seed %d: hashes %x and %x, %+v and %+v", seed, a.Hash, b.Hash, a.Traffic, b.Traffic)

@@ -28,7 +28,7 @@ type told struct {
 
 const (
 	maxTold = 1 << 14
-	allUpTo = 64 // in worlds of more servers, about this many are looked at
+	allUpTo = 32 // in worlds of more servers, about this many are looked at
 )
 
 // add notes what a server knew when it originated its latest event.
@@ -77,8 +77,15 @@ func (c *checker) learnt(p *process, before, now directory.Directory) {
 
 // lacks returns a record of then that now falls behind, or nil.
 func (c *checker) lacks(p *process, now, then directory.Directory) *directory.Record {
+	lacks := c.lacksIn(p, now, then)
+	if lacks != nil {
+		lacks = c.lacksIn(p, p.mem.Told(), then) // a death that it waits with is known
+	}
+	return lacks
+}
+
+func (c *checker) lacksIn(p *process, now, then directory.Directory) *directory.Record {
 	var lacks *directory.Record
-	now = p.mem.Told() // a death that it waits with is known
 	differ(then, now, directory.Prefix{}, func(under directory.Prefix) bool {
 		for r := range then.Under(under) {
 			if r.ID != p.host.ID && c.behind(p, now.Get(r.ID), r) {

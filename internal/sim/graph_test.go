@@ -13,6 +13,7 @@ import (
 // TestRings measures the graph that the rings of a directory make.
 // SIM_GRAPH=N measures that of N servers: 1000000 take half a minute.
 func TestRings(t *testing.T) {
+	t.Parallel()
 	sizes := []int{16, 100, 1_000, 10_000, 100_000}
 	if testing.Short() {
 		sizes = sizes[:4]

@@ -52,10 +52,10 @@ func Soak(seed uint64, trace bool) Result {
 	}
 	k := &soak{Sim: New(cfg), rng: rng, trace: trace}
 	n := 2 + rng.IntN(15)
-	switch rng.IntN(20) {
-	case 0, 1, 2:
+	switch rng.IntN(50) {
+	case 0, 1, 2, 3:
 		n = 17 + rng.IntN(48)
-	case 3:
+	case 4:
 		n = 65 + rng.IntN(64)
 	}
 	k.tell("%d servers, delay %v and up to %v, loss %.3f, datagrams %v", n, cfg.Delay, cfg.Jitter, cfg.Loss, !cfg.NoDatagrams)

@@ -2,8 +2,11 @@ package sim
 
 import (
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -26,7 +29,8 @@ func number(t *testing.T, name string, without uint64) uint64 {
 // of the day, or at SIM_FROM; SIM_SEED=n repeats the one with that seed and
 // prints it, with the trace.
 func TestSoak(t *testing.T) {
-	first, n := uint64(1), uint64(30)
+	t.Parallel()
+	first, n := uint64(1), uint64(40)
 	if testing.Short() {
 		n = 10
 	}
@@ -38,10 +42,21 @@ func TestSoak(t *testing.T) {
 	if one {
 		first, n = number(t, "SIM_SEED", 0), 1
 	}
+	results := make([]Result, n)
+	var next atomic.Uint64
+	var tellers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		tellers.Go(func() {
+			for i := next.Add(1) - 1; i < n; i = next.Add(1) - 1 {
+				results[i] = Soak(first+i, one)
+			}
+		})
+	}
+	tellers.Wait()
 	var all Result
 	var worst time.Duration
-	for seed := first; seed < first+n; seed++ {
-		r := Soak(seed, one)
+	for i, r := range results {
+		seed := first + uint64(i)
 		all.Traffic.Steps += r.Traffic.Steps
 		all.Time += r.Time
 		all.Hours += r.Hours
@@ -54,6 +69,6 @@ func TestSoak(t *testing.T) {
 			t.Logf("seed %d\n%s\n%s", seed, Columns(), story)
 		}
 	}
-	t.Logf("%d stories, %v simulated, %.1f server-hours, %d steps, settled within %v, %d times a running server was said to have failed for cause",
+	t.Logf("%d stories, %v simulated, %.1f server-hours, %d steps, settled within %v, %d times a running server was said to have failed, with cause",
 		n, all.Time.Round(time.Second), all.Hours, all.Traffic.Steps, worst, all.Deaths)
 }
