@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -77,7 +78,7 @@ func (t *tour) makeDir() (release func(), err error) {
 	}
 	dir, lock, err := server.DemoDir()
 	if err != nil {
-		return nil, err
+		return nil, errors.New(plainError(err)) // a step that failed, and not a wrong call
 	}
 	t.dir = dir
 	return func() { lock.Close() }, nil
