@@ -24,12 +24,14 @@ fmt: ## fail where gofmt would change something
 vet: ## go vet, for both systems
 	GOOS=linux $(GO) vet ./...
 	GOOS=darwin $(GO) vet ./...
+	$(GO) vet -tags simlong ./internal/sim
 
 staticcheck: ## staticcheck, as pinned in tools/go.mod, for both systems
 	@mkdir -p dist/tools
 	cd tools && $(GO) build -o ../dist/tools/ honnef.co/go/tools/cmd/staticcheck
 	GOOS=linux dist/tools/staticcheck ./...
 	GOOS=darwin dist/tools/staticcheck ./...
+	dist/tools/staticcheck -tags simlong ./internal/sim
 	cd bench && ../dist/tools/staticcheck ./...
 
 archtest: ## the rules of docs/architecture.md
@@ -48,7 +50,7 @@ sim-soak: ## a thousand new stories of the simulated circuit
 	@$(MAKE) --no-print-directory sim SEEDS=1000
 
 sim-long: ## large simulated circuits, and many hours, which takes hours; HOURS=n and SERVERS=n for less, RUN=TestLongLoss for one of them
-	SIM_LONG=1 $(if $(HOURS),SIM_HOURS=$(HOURS)) $(if $(SERVERS),SIM_SERVERS=$(SERVERS)) GOGC=400 $(GO) test -count=1 ./internal/sim -timeout 0 -v -run '$(or $(RUN),TestLong)'
+	$(if $(HOURS),SIM_HOURS=$(HOURS)) $(if $(SERVERS),SIM_SERVERS=$(SERVERS)) GOGC=400 $(GO) test -tags simlong -count=1 ./internal/sim -timeout 0 -v -run '$(or $(RUN),TestLong)'
 	SIM_GRAPH=1000000 $(GO) test -count=1 ./internal/sim -timeout 0 -v -run TestRings
 
 e2e: ## the real program, end to end; CIRCUIT_LONG=1 for the long ones, too

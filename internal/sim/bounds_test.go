@@ -224,7 +224,6 @@ func TestGraph(t *testing.T) {
 // again.
 func TestPartition(t *testing.T) {
 	t.Parallel()
-	const n = 48
 	for _, c := range []struct {
 		what   string
 		d      time.Duration

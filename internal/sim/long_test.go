@@ -1,20 +1,13 @@
+//go:build simlong
+
 package sim
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"testing"
 	"time"
 )
-
-// long skips a test that takes long, unless SIM_LONG is set.
-func long(t *testing.T) {
-	t.Helper()
-	if os.Getenv("SIM_LONG") == "" {
-		t.Skip("takes long; make sim-long runs it")
-	}
-}
 
 // memory returns how much of the heap is in use.
 func memory() string {
@@ -27,7 +20,6 @@ func memory() string {
 // TestLongLoss runs circuits at 5 % loss for a million server-hours, or
 // SIM_HOURS, and counts how often a server that runs is declared dead.
 func TestLongLoss(t *testing.T) {
-	long(t)
 	const worlds, n, parts = 8, 128, 20
 	hours := float64(number(t, "SIM_HOURS", 1_000_000)) / worlds
 	for world := range uint64(worlds) {
@@ -55,7 +47,6 @@ func TestLongLoss(t *testing.T) {
 // TestLongFull runs the whole protocol with SIM_SERVERS servers, 4,096 if not
 // given: they start within a second with one seed, and then suffer.
 func TestLongFull(t *testing.T) {
-	long(t)
 	n := int(number(t, "SIM_SERVERS", 4096))
 	s := New(Config{Seed: 1})
 	s.Hush()
@@ -75,7 +66,6 @@ func TestLongFull(t *testing.T) {
 // TestLongShared runs SIM_SERVERS servers, 100,000 if not given, that share one
 // directory from the beginning.
 func TestLongShared(t *testing.T) {
-	long(t)
 	s := New(Config{Seed: 2})
 	s.Hush()
 	s.Form(int(number(t, "SIM_SERVERS", 100_000)))
