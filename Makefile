@@ -10,7 +10,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 # A small static binary that says in "circuit version" what it was built from.
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w'
 
-.PHONY: build check fmt vet staticcheck archtest test race sim sim-soak sim-long e2e demo fuzz cross generate generated vuln bench bench-check clean help
+.PHONY: build check fmt vet staticcheck archtest test race sim sim-soak sim-long e2e netns demo fuzz cross generate generated vuln bench bench-check clean help
 
 build: ## the program, as ./circuit
 	$(BUILD) -o circuit ./cmd/circuit
@@ -55,6 +55,9 @@ sim-long: ## large simulated circuits, and many hours, which takes hours; HOURS=
 
 e2e: ## the real program, end to end; CIRCUIT_LONG=1 for the long ones, too
 	$(GO) test -count=1 ./test/...
+
+netns: ## the end-to-end tests in network namespaces, with cut and lossy links; needs root, ip and iptables
+	CIRCUIT_NETNS=1 $(GO) test -count=1 -timeout 15m -v -run '^TestNamespaces' ./test
 
 demo: ## the tour
 	$(GO) run ./cmd/circuit demo

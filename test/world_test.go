@@ -92,13 +92,18 @@ func (w *world) launch(name string, args ...string) (*server, error) {
 	if !strings.Contains(" "+strings.Join(args, " ")+" ", " -a ") {
 		args = append([]string{"-a", "127.0.0.1:0"}, args...)
 	}
+	return w.launchBy(name, program(), append([]string{"start"}, args...)...)
+}
+
+// launchBy starts a server by a command that becomes one.
+func (w *world) launchBy(name, command string, args ...string) (*server, error) {
 	s := &server{name: name, log: w.file(name + ".log"), line: make(chan string, 1), done: make(chan struct{})}
 	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	s.cmd = exec.Command(program(), append([]string{"start"}, args...)...)
+	s.cmd = exec.Command(command, args...)
 	s.cmd.Dir, s.cmd.Env, s.cmd.Stderr = w.dir, w.env, log
 	s.cmd.SysProcAttr = endWithTests()
 	out, err := s.cmd.StdoutPipe()
@@ -293,12 +298,17 @@ func (w *world) runInto(t *testing.T, stdout io.Writer, args ...string) result {
 // background runs the program. A nil stdin is empty, a nil stdout is kept for
 // the result.
 func (w *world) background(stdin io.Reader, stdout io.Writer, args ...string) (*running, error) {
+	return w.backgroundBy(stdin, stdout, program(), args...)
+}
+
+// backgroundBy runs a command that becomes the program.
+func (w *world) backgroundBy(stdin io.Reader, stdout io.Writer, command string, args ...string) (*running, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), runLimit())
 	c := &running{began: time.Now(), done: make(chan result, 1)}
 	if stdout == nil {
 		stdout = &c.stdout
 	}
-	c.cmd = exec.CommandContext(ctx, program(), args...)
+	c.cmd = exec.CommandContext(ctx, command, args...)
 	c.cmd.Dir, c.cmd.Env, c.cmd.Stdin = w.dir, w.env, stdin
 	c.cmd.Stdout, c.cmd.Stderr = stdout, &c.stderr
 	c.cmd.SysProcAttr, c.cmd.WaitDelay = endWithTests(), time.Second
