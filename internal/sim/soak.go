@@ -33,6 +33,7 @@ type soak struct {
 	last  time.Duration // when the last fault is over
 	trace bool
 	casts int
+	rates [16]float64 // of the kinds of faults, relative to each other
 }
 
 // Soak runs one random story, of a size and with faults drawn from seed, and
@@ -47,10 +48,16 @@ func Soak(seed uint64, trace bool) Result {
 	case 2:
 		cfg.Delay, cfg.Jitter = time.Duration(1+rng.IntN(30))*time.Millisecond, 10*time.Millisecond
 	}
-	if rng.IntN(2) == 0 {
+	switch rng.IntN(10) {
+	case 0, 1, 2, 3:
 		cfg.Loss = rng.Float64() * 0.05
+	case 4:
+		cfg.Loss = rng.Float64() * 0.25
 	}
 	k := &soak{Sim: New(cfg), rng: rng, trace: trace}
+	for i := range k.rates {
+		k.rates[i] = rng.ExpFloat64()
+	}
 	n := 2 + rng.IntN(15)
 	switch rng.IntN(50) {
 	case 0, 1, 2, 3:
@@ -67,9 +74,10 @@ func Soak(seed uint64, trace bool) Result {
 		k.After(k.within(2*time.Second), func() { k.start(h) })
 	}
 	k.pass(5 * time.Second)
+	pause := 200*time.Millisecond + k.within(10*time.Second)
 	for range 3 + rng.IntN(12) {
 		k.fault()
-		k.pass(k.within(8 * time.Second))
+		k.pass(k.within(2 * pause))
 	}
 	k.end()
 	res := Result{Servers: len(k.Servers())}
@@ -107,7 +115,10 @@ func (k *soak) broadcast() error {
 	if fs := k.Failures(); len(fs) > 0 {
 		return fs[0]
 	}
-	return k.Well()
+	if !k.until(10 * time.Second) { // where much is lost, links come and go
+		return k.Well()
+	}
+	return nil
 }
 
 // until lets time pass until all is well, and reports whether it is.
@@ -174,10 +185,25 @@ func (k *soak) some(n int) []*Server {
 	return k.Servers()[from:min(from+1+k.rng.IntN(n), len(k.Servers()))]
 }
 
+// kind draws a kind of fault.
+func (k *soak) kind() int {
+	sum := 0.0
+	for _, rate := range k.rates {
+		sum += rate
+	}
+	at := k.rng.Float64() * sum
+	for i, rate := range k.rates {
+		if at -= rate; at < 0 {
+			return i
+		}
+	}
+	return 0
+}
+
 // fault lets one thing go wrong, and lets most be put right again.
 func (k *soak) fault() {
 	back := k.within(20 * time.Second)
-	switch k.rng.IntN(16) {
+	switch k.kind() {
 	case 0, 1, 2, 3, 4:
 		k.stopOne(k.any(), back)
 	case 5:
