@@ -40,8 +40,8 @@ archtest: ## the rules of docs/architecture.md
 test: ## all tests
 	$(GO) test ./...
 
-race: ## all tests but the end-to-end ones, under the race detector; one package at a time, for they look at the clock
-	CGO_ENABLED=1 $(GO) test -race -p 1 $$($(GO) list ./... | grep -v -e /test$$ -e /internal/archtest$$)
+race: ## all tests but the end-to-end ones and the simulator's, of one goroutine, under the race detector; one package at a time, for they look at the clock
+	CGO_ENABLED=1 $(GO) test -race -p 1 $$($(GO) list ./... | grep -v -e /test$$ -e /internal/archtest$$ -e /internal/sim$$)
 
 sim: ## the simulated circuit; SEED=n repeats one story and tells it, SEEDS=n runs that many new ones, from seed FROM on if given
 	$(if $(SEED),SIM_SEED=$(SEED)) $(if $(SEEDS),SIM_SEEDS=$(SEEDS)) $(if $(FROM),SIM_FROM=$(FROM)) $(GO) test -count=1 ./internal/sim -timeout 0 $(if $(SEED)$(SEEDS),-run TestSoak -v)
