@@ -50,7 +50,7 @@ sim-soak: ## a thousand new stories of the simulated circuit
 	@$(MAKE) --no-print-directory sim SEEDS=1000
 
 sim-long: ## large simulated circuits, and many hours, which takes hours; HOURS=n and SERVERS=n for less, RUN=TestLongLoss for one of them
-	$(if $(HOURS),SIM_HOURS=$(HOURS)) $(if $(SERVERS),SIM_SERVERS=$(SERVERS)) GOGC=400 $(GO) test -tags simlong -count=1 ./internal/sim -timeout 0 -v -run '$(or $(RUN),TestLong)'
+	$(if $(HOURS),SIM_HOURS=$(HOURS)) $(if $(SERVERS),SIM_SERVERS=$(SERVERS)) GOGC=400 GOMEMLIMIT=8GiB $(GO) test -tags simlong -count=1 ./internal/sim -timeout 0 -v -run '$(or $(RUN),TestLong)'
 	SIM_GRAPH=1000000 $(GO) test -count=1 ./internal/sim -timeout 0 -v -run TestRings
 
 e2e: ## the real program, end to end; CIRCUIT_LONG=1 for the long ones, too

@@ -69,6 +69,8 @@ type Config struct {
 	// Datagrams is this server's socket; nil if it has none. It is closed after
 	// the Mesh.
 	Datagrams *transport.Datagrams
+	// Alarm is what the mesh tells the time by, and closes; nil means Go's timers.
+	Alarm Alarm
 	// Persist keeps an incarnation across restarts, before it is used.
 	Persist func(incarnation uint64) error
 	// SavePeers keeps servers of the circuit for Remembered.
@@ -117,11 +119,11 @@ type Mesh struct {
 	save chan struct{}                       // capacity 1: peers are to be saved
 	turn chan struct{}                       // held by the Broadcast that waits for room
 
-	timer *time.Timer // fires when a machine is due
+	alarm Alarm // rings when a machine is due
 
 	mu         sync.Mutex // guards the rest
 	closed     bool       // no further events or goroutines
-	armed      time.Time  // when timer fires; zero: never
+	armed      time.Time  // when the alarm rings; zero: never
 	overlay    *overlay.Machine
 	membership *membership.Machine
 	pending    []any // outputs yet to be done, in order
@@ -140,7 +142,7 @@ func Start(cfg Config) *Mesh {
 	now := time.Now()
 	m := &Mesh{
 		cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel,
-		save: make(chan struct{}, 1), turn: make(chan struct{}, 1), timer: time.NewTimer(0), armed: now,
+		save: make(chan struct{}, 1), turn: make(chan struct{}, 1), alarm: cfg.Alarm,
 		links: make(map[uint64]*link), joins: make(map[*join]struct{}),
 		overlay: overlay.New(now, overlay.Config{Self: cfg.Self, Remembered: cfg.Remembered, Rand: newRand()}),
 		membership: membership.New(now, membership.Config{
@@ -151,8 +153,12 @@ func Start(cfg Config) *Mesh {
 			Rand: newRand(),
 		}),
 	}
+	if m.alarm == nil {
+		m.alarm = newGoAlarm()
+	}
 	view := m.membership.Directory()
 	m.view.Store(&view)
+	m.do(func() {}) // sets the alarm
 	m.others.Go(m.clock)
 	m.others.Go(m.keepPeers)
 	return m
@@ -164,6 +170,7 @@ func newRand() *rand.Rand { return rand.New(rand.NewPCG(rand.Uint64(), rand.Uint
 // failure unless Leave came first.
 func (m *Mesh) Close() {
 	m.cancel()
+	m.alarm.Close()
 	m.mu.Lock()
 	m.closed = true
 	for _, l := range m.links {
@@ -189,11 +196,8 @@ func (m *Mesh) do(event func()) bool {
 	clear(m.fresh)
 	m.fresh = m.fresh[:0]
 	if next := m.deadline(); !next.Equal(m.armed) {
-		if m.armed = next; next.IsZero() {
-			m.timer.Stop()
-		} else {
-			m.timer.Reset(time.Until(next))
-		}
+		m.armed = next
+		m.alarm.Set(next)
 	}
 	return true
 }
@@ -213,14 +217,8 @@ func errStopping() error { return circuit.Errorf(circuit.Unreachable, "this serv
 
 // clock gives the machines the time when it is due.
 func (m *Mesh) clock() {
-	defer m.timer.Stop()
-	for {
-		select {
-		case <-m.timer.C:
-			m.do(m.tick)
-		case <-m.ctx.Done():
-			return
-		}
+	for m.alarm.Wait() {
+		m.do(m.tick)
 	}
 }
 

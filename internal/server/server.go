@@ -174,6 +174,10 @@ func (s *Server) startMesh(cred *credential.Credential) error {
 	}
 	hello := rpc.NewHello(s.cfg.Version)
 	hello.Server, hello.Address, hello.Instance = uint64(s.url.ID), s.url.Address(), rand.Uint64()
+	var alarm mesh.Alarm // a network that is not the system's may have a time of its own
+	if s.cfg.Network == (transport.TCP{}) {
+		alarm = mesh.SystemAlarm()
+	}
 	links := &transport.Dialer{Cred: cred, Network: s.cfg.Network, Codec: rpc.Codec(), NoSilenceCheck: true}
 	s.mesh = mesh.Start(mesh.Config{
 		Self:        overlay.Peer{ID: s.url.ID, Address: s.url.Address(), Instance: hello.Instance},
@@ -184,6 +188,7 @@ func (s *Server) startMesh(cred *credential.Credential) error {
 			return links.Dial(ctx, addr, want)
 		},
 		Datagrams: s.packets,
+		Alarm:     alarm,
 		Persist:   s.state.saveIncarnation,
 		SavePeers: s.state.savePeers,
 		OnEvent:   s.onEvent,

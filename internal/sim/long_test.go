@@ -59,6 +59,7 @@ func TestLongFull(t *testing.T) {
 		s.After(time.Duration(s.rng.Int64N(int64(time.Second))), func() { s.Start(h, first.Address) })
 	}
 	story := newLongStory(t, s)
+	story.Run(time.Second)
 	story.settled("storm of joins in a second")
 	story.suffer()
 }
@@ -108,7 +109,7 @@ func (l *longStory) settled(what string) {
 func (l *longStory) suffer() {
 	hs := l.Servers()
 	n := len(hs)
-	l.Run(10 * time.Second)
+	l.Run(time.Minute) // new links use the stream at first
 	got := idle(l.Sim, 30*time.Second)
 	l.t.Logf("quiet: each sends %.2f datagrams and %.2f messages, %.1f bytes, a second; %.2f steps, %.2f of them wake-ups",
 		got.datagrams, got.messages, got.bytes, got.steps, got.wakes)

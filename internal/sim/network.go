@@ -10,7 +10,7 @@ const (
 	ackPacket    = 20 + 32      // an acknowledgement that nothing else carries
 	retransmit   = 200 * time.Millisecond
 	slowest      = 120 * time.Second // between two attempts of a connection
-	mostAttempts = 13                // after which it is broken: a quarter of an hour
+	mostAttempts = 16                // after which it is broken: a quarter of an hour
 )
 
 // Traffic is what was sent and done.

@@ -114,7 +114,7 @@ func (s *Sim) Run(d time.Duration) {
 // worlds, where that happens all the time, once in a while.
 func (s *Sim) RunUntil(d time.Duration, done func() bool) bool {
 	end := s.now + d
-	pause := time.Duration(len(s.servers)) * 10 * time.Microsecond
+	pause := min(time.Duration(len(s.servers))*10*time.Microsecond, 10*time.Millisecond)
 	for !done() {
 		next := s.now + pause
 		for asked := s.changes; s.changes == asked || s.now < next && len(s.servers) > 32; {

@@ -164,8 +164,8 @@ func (f *Flow) Open(link Link) error {
 }
 
 // Send sends data, of which there are DatagramData bytes, and reports whether
-// the system took it. It does not wait for anything but, in theory, room in the
-// system's buffer, which holds hundreds of datagrams.
+// the system took it. On Linux it never waits; elsewhere only, in theory, for room
+// in the system's buffer, which holds hundreds of datagrams.
 func (f *Flow) Send(data []byte) bool {
 	if f == nil || len(data) != DatagramData {
 		return false

@@ -46,6 +46,9 @@ func newFlows(t testing.TB, s, c Network, serverAddr, clientAddr string) *flows 
 	}
 	for i, peerAddr := range []string{serverAddr, clientAddr} {
 		host, _, _ := net.SplitHostPort(peerAddr)
+		if host == "" {
+			host = "127.0.0.1"
+		}
 		_, port, _ := net.SplitHostPort(f.sockets[1-i].conn.LocalAddr().String())
 		if err := f.ends[i].Open(Link{
 			Binding: bindings[i], PeerTag: f.ends[1-i].Tag(), PeerAddr: net.JoinHostPort(host, port),
@@ -75,14 +78,18 @@ func (f *flows) arrived(end int) (n int) {
 }
 
 func TestDatagramsOnRealSockets(t *testing.T) {
-	for _, addr := range []string{"127.0.0.1:0", "[::1]:0", "localhost:0"} {
-		t.Run(addr, func(t *testing.T) {
-			if l, err := net.Listen("tcp", addr); err != nil {
-				t.Skipf("this machine has no %s: %v", addr, err)
+	for _, pair := range [][2]string{
+		{"127.0.0.1:0", "127.0.0.1:0"}, {"[::1]:0", "[::1]:0"}, {"localhost:0", "localhost:0"},
+		{":0", ":0"}, {"127.0.0.1:0", ":0"}, // all interfaces: one socket for IPv4 and IPv6
+	} {
+		t.Run(pair[0]+" "+pair[1], func(t *testing.T) {
+			if l, err := net.Listen("tcp", pair[0]); err != nil {
+				t.Logf("this machine has no %s: %v", pair[0], err)
+				return
 			} else {
 				l.Close()
 			}
-			f := newFlows(t, TCP{}, TCP{}, addr, addr)
+			f := newFlows(t, TCP{}, TCP{}, pair[0], pair[1])
 			for i, end := range f.ends {
 				if !end.Send(testData) {
 					t.Fatal("not sent")

@@ -56,7 +56,7 @@ func (TCP) ListenPacket(addr string) (PacketConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c, nil
+	return quiet(c)
 }
 
 // PacketAddr implements Network. It looks nothing up.
