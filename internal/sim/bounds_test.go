@@ -151,8 +151,11 @@ func TestStorm(t *testing.T) {
 		all := within(t, s, 10*time.Second, "storm", s.Well)
 		blameless(t, s)
 		tr := s.Traffic()
-		t.Logf("%d servers are one circuit %v after their seed started, without other links after %v; %d steps, %d bytes each",
-			n, d, all, tr.Steps, tr.Bytes/n)
+		t.Logf("%d servers are one circuit %v after their seed started, without other links after %v; %d steps, %d bytes each, at most %d waited on a connection",
+			n, d, all, tr.Steps, tr.Bytes/n, s.Backlog())
+		if s.Backlog() > 1000*n {
+			t.Errorf("%d bytes waited on one connection", s.Backlog())
+		}
 		goodGraph(t, s, "after a storm")
 	}
 }

@@ -131,6 +131,9 @@ func TestFindsFalseDeath(t *testing.T) {
 		h.proc.membership(membership.Replaced{ID: victim.ID, Old: victim.proc.instance})
 	}
 	wantFailure(t, s, "false death")
+	if s.Deaths() != 3 {
+		t.Errorf("%d deaths are counted, want 3", s.Deaths())
+	}
 }
 
 // TestFindsSplit leaves a server on its own.

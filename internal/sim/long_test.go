@@ -96,8 +96,8 @@ func (l *longStory) settled(what string) {
 	ok = ok && l.RunUntil(time.Minute, func() bool { return l.Well() == nil })
 	tr := l.Traffic().Sub(was)
 	l.t.Log(l.Line())
-	l.t.Logf("%s: known to all after %v, all links as wanted after %v; %d bytes a server; took %v so far, %s",
-		what, known, l.Now()-began, tr.Bytes/len(l.servers), time.Since(l.real).Round(time.Second), memory())
+	l.t.Logf("%s: known to all after %v, all links as wanted after %v; %d bytes a server, at most %d waited on a connection; took %v so far, %s",
+		what, known, l.Now()-began, tr.Bytes/len(l.servers), l.Backlog(), time.Since(l.real).Round(time.Second), memory())
 	if !ok {
 		l.t.Errorf("%s: not well: %v", what, l.Well())
 	}

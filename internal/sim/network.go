@@ -111,6 +111,7 @@ type end struct {
 	moving bool     // out[0] is scheduled
 	tries  int      // attempts to send out[0] that came to nothing
 	out    []packet // on the way to the other end, in order
+	queued int      // bytes in out
 }
 
 // packet is one thing on its way over a connection.
@@ -157,6 +158,8 @@ func (s *Sim) push(e *end, p packet) {
 		p.at = max(p.at, e.out[n-1].at)
 	}
 	e.out = append(e.out, p)
+	e.queued += len(p.data)
+	s.backlog = max(s.backlog, e.queued)
 	if !e.moving {
 		e.moving = true
 		s.schedule(p.at, e)
@@ -170,7 +173,7 @@ func (e *end) happen(s *Sim) {
 	if s.blocked(e.host, to.host) {
 		e.tries++
 		if e.tries > mostAttempts || e.host.off {
-			e.moving, e.out = false, nil
+			e.moving, e.out, e.queued = false, nil, 0
 			if !e.closed {
 				e.proc.deliver(item{what: closing, end: e})
 			}
@@ -182,6 +185,7 @@ func (e *end) happen(s *Sim) {
 	e.tries = 0
 	n := 0
 	for ; n < len(e.out) && e.out[n].at <= s.now; n++ {
+		e.queued -= len(e.out[n].data)
 		s.arrive(to, e.out[n])
 	}
 	e.out = append(e.out[:0], e.out[n:]...)

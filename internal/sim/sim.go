@@ -44,6 +44,7 @@ type Sim struct {
 	changes  int // counts what can change the answers of Settled and Meshed
 	conns    uint64
 	traffic  Traffic
+	backlog  int // the most bytes that were on the way, or waited, on one connection
 	reported reported
 	ran      time.Duration // by all processes that ended
 	check    *checker
@@ -74,6 +75,10 @@ func (s *Sim) Now() time.Duration { return s.now }
 
 // Traffic returns what was sent and done so far.
 func (s *Sim) Traffic() Traffic { return s.traffic }
+
+// Backlog returns the most bytes that ever were on the way, or waited, in one
+// direction of a connection.
+func (s *Sim) Backlog() int { return s.backlog }
 
 // Hash returns a digest of everything that happened so far.
 func (s *Sim) Hash() uint64 { return s.hash }
