@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -367,12 +369,17 @@ func (w *world) must(t *testing.T, stdin string, args ...string) string {
 	return r.stdout
 }
 
-// freeAddr returns a HOST:PORT that nobody listens on.
+// freeAddr returns an address of a host at which nobody listens. Its port is
+// below those that the system gives to whoever does not ask for one, so that
+// nobody who dials in the meantime has it.
 func freeAddr(host string) (string, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		return "", err
+	var err error
+	for range 100 {
+		addr := net.JoinHostPort(host, strconv.Itoa(10_000+rand.IntN(20_000)))
+		var l net.Listener
+		if l, err = net.Listen("tcp", addr); err == nil {
+			return addr, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", err
 }
