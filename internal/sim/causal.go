@@ -123,8 +123,8 @@ func (c *checker) behind(p *process, have, then *directory.Record) bool {
 		cmp.Compare(have.Incarnation, then.Incarnation),
 		cmp.Compare(have.Instance, then.Instance),
 		cmp.Compare(out(have), out(then))); {
-	case order < 0:
-		return true
+	case order < 0: // nor how often the departed refuted their deaths
+		return have.In() || c.sim.runs(then)
 	case order == 0 && then.In(): // the departed have nothing more to say, unless they return
 		return have.Events < then.Events
 	}
