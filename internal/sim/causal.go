@@ -27,7 +27,7 @@ type told struct {
 }
 
 const (
-	maxTold = 1 << 14
+	maxTold = 1 << 12
 	allUpTo = 32 // in worlds of more servers, about this many are looked at
 )
 

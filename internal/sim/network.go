@@ -192,6 +192,8 @@ func (e *end) happen(s *Sim) {
 	e.moving = len(e.out) > 0
 	if e.moving {
 		s.schedule(e.out[0].at, e)
+	} else if cap(e.out) > 8 {
+		e.out = nil // most connections are silent most of the time
 	}
 }
 

@@ -65,7 +65,7 @@ func Soak(seed uint64, trace bool) Result {
 	case 4:
 		n = 65 + rng.IntN(64)
 	}
-	k.tell("%d servers, delay %v and up to %v, loss %.3f, datagrams %v", n, cfg.Delay, cfg.Jitter, cfg.Loss, !cfg.NoDatagrams)
+	k.tell("%d servers, delay %v and up to %v, loss %.3f, datagrams %v", n, k.cfg.Delay, k.cfg.Jitter, cfg.Loss, !cfg.NoDatagrams)
 	for range n {
 		k.Add()
 	}
