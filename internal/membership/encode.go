@@ -53,6 +53,7 @@ func (e *entry) encode() []byte {
 	b = appendUint(b, 6, uint64(e.State))
 	b = appendUint(b, 7, e.Events)
 	b = appendUint(b, 8, e.ago)
+	b = appendFlag(b, 9, e.gone)
 	return append(b, e.Extra...)
 }
 
@@ -67,9 +68,8 @@ func (e *event) encode() []byte {
 	if e.record != nil {
 		b = appendBytes(b, 3, e.record.encode())
 	}
-	b = appendFlag(b, 4, e.gone)
 	if e.data != nil {
-		b = appendBytes(b, 5, e.data)
+		b = appendBytes(b, 4, e.data)
 	}
 	e.raw = b
 	return b

@@ -72,15 +72,12 @@ const (
 
 // Accusations and verdicts (rules M16 and M17).
 const (
-	accuseWithin      = 40 * time.Millisecond  // an observer accuses after up to this time, so that one does
-	accuseGoneWithin  = 5 * time.Millisecond   // the same, where there is proof
-	refuteTime        = 900 * time.Millisecond // a suspect has this long to refute
-	doubtTime         = 3 * time.Second        // or this long, if whoever suspects it has reason to doubt itself
-	condemnWithin     = 60 * time.Millisecond  // an observer condemns after up to this time more, so that one does
-	condemnGoneWithin = 10 * time.Millisecond  // the same, where there is proof
-	aloneTime         = 2 * time.Second        // how much longer the accuser itself waits for another to agree
-	peaceFirst        = 10 * time.Second       // how long an accuser who was refuted accuses the same server no more; doubles
-	peaceMost         = time.Minute            // up to this
-	lateness          = 500 * time.Millisecond // a Step this late makes a server doubt itself
-	lateTime          = 3 * time.Second        // for this long
+	turnEvery  = 20 * time.Millisecond  // an observer acts this much later than the one whose turn is before: an event is at all neighbours' neighbours sooner, even where many servers share a processor
+	refuteTime = 900 * time.Millisecond // a suspect has this long to refute
+	doubtTime  = 3 * time.Second        // or this long, if whoever suspects it has reason to doubt itself
+	aloneTime  = 2 * time.Second        // how much longer the accuser itself waits for another to agree
+	peaceFirst = 10 * time.Second       // how long an accuser who was refuted accuses the same server no more; doubles
+	peaceMost  = time.Minute            // up to this
+	lateness   = 500 * time.Millisecond // a Step this late makes a server doubt itself
+	lateTime   = 3 * time.Second        // for this long
 )

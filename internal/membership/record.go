@@ -103,7 +103,7 @@ func (m *Machine) learn(e *entry, by *event) bool {
 	c := compare(&e.Record, r)
 	if c <= 0 {
 		if c == 0 && e.State == directory.Suspect && by != nil {
-			m.accused(e.ID, by)
+			m.accused(e, by)
 		}
 		return false
 	}
@@ -161,7 +161,7 @@ func (m *Machine) meet(e *entry, by *event) bool {
 		m.entered(r)
 		m.emit(Joined{Record: *r})
 		if r.State == directory.Suspect {
-			m.accused(r.ID, by)
+			m.accused(e, by)
 		}
 	case !r.In() && e.ago < uint64(KeepDeparted/time.Second):
 		r.Since = m.now.Add(-time.Duration(e.ago) * time.Second)
@@ -201,13 +201,13 @@ func (m *Machine) apply(old *directory.Record, e *entry, by *event) {
 		fallthrough
 	case was:
 		if r.State == directory.Suspect {
-			m.accused(r.ID, by)
+			m.accused(e, by)
 		}
 	case is:
 		m.entered(r)
 		m.emit(Joined{Record: *r})
 		if r.State == directory.Suspect {
-			m.accused(r.ID, by)
+			m.accused(e, by)
 		}
 	case old.In():
 		m.departures = append(m.departures, departure{id: r.ID, since: r.Since})
@@ -235,8 +235,11 @@ func (m *Machine) told(id circuit.ServerID) *directory.Record {
 // entryOf returns what the wire says of a record.
 func (m *Machine) entryOf(r *directory.Record) entry {
 	e := entry{Record: *r}
-	if !r.In() {
+	switch w := m.watches[r.ID]; {
+	case !r.In():
 		e.ago = uint64(max(m.now.Sub(r.Since), 0) / time.Second)
+	case r.State == directory.Suspect && w != nil:
+		e.gone = w.proof || w.mine && w.verdict == gone
 	}
 	return e
 }

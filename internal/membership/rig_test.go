@@ -19,6 +19,9 @@ type rig struct {
 	number map[circuit.ServerID]uint64 // of the last event that a server is said to have originated
 }
 
+// lastTurn is when the last observer acts on what all think.
+const lastTurn = 2 * directory.Rings * turnEvery
+
 const me = circuit.ServerID(50)
 
 const (
@@ -83,7 +86,8 @@ func (r *rig) says(origin circuit.ServerID, e entry) []Output {
 func (r *rig) hears(from, origin circuit.ServerID, e entry, gone bool) []Output {
 	r.t.Helper()
 	r.number[origin]++
-	return r.receive(from, message{kind: kindEvent, event: &event{origin: origin, number: r.number[origin], record: &e, gone: gone}})
+	e.gone = gone
+	return r.receive(from, message{kind: kindEvent, event: &event{origin: origin, number: r.number[origin], record: &e}})
 }
 
 // tell receives a batch of records that is news to a neighbour.
@@ -203,7 +207,7 @@ func briefEvent(e *event) string {
 		return fmt.Sprintf("%q", e.data)
 	case e.record == nil:
 		return "?"
-	case e.gone:
+	case e.record.gone:
 		return briefEntry(e.record) + ", gone"
 	}
 	return briefEntry(e.record)

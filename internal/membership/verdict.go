@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gocircuit/circuit"
@@ -42,9 +43,6 @@ func (m *Machine) find(w *watch, v verdict) {
 	if w.verdict == v {
 		return
 	}
-	if w.verdict == none {
-		w.turn = m.cfg.Rand.Float64()
-	}
 	w.checking, w.verdict, w.found, w.next = false, v, m.now, time.Time{}
 	if w.link != nil {
 		w.next = m.now.Add(reprobe)
@@ -67,20 +65,18 @@ func (m *Machine) judge(w *watch) {
 	if w.verdict == none {
 		return
 	}
-	turn := func(d time.Duration) time.Duration { return time.Duration(w.turn * float64(d)) }
 	sure := w.verdict == gone
 	switch {
-	case w.suspected.IsZero() && sure:
-		w.act = w.found.Add(turn(accuseGoneWithin))
 	case w.suspected.IsZero():
-		w.act = w.found.Add(turn(accuseWithin))
+		w.act = w.found
 	case sure && (w.others && w.proof || m.isAlone()):
-		w.act = latest(w.found, w.suspected).Add(turn(condemnGoneWithin))
+		w.act = latest(w.found, w.suspected)
 	case w.others || m.isAlone():
-		w.act = w.suspected.Add(m.patience() + turn(condemnWithin))
+		w.act = w.suspected.Add(m.patience())
 	default:
-		w.act = w.suspected.Add(m.patience() + aloneTime + turn(condemnWithin))
+		w.act = w.suspected.Add(m.patience() + aloneTime)
 	}
+	w.act = w.act.Add(m.turn(w))
 	if !sure {
 		w.act = latest(w.act, m.lateUntil)
 	}
@@ -89,13 +85,39 @@ func (m *Machine) judge(w *watch) {
 	}
 }
 
+// turn is how much later than the first of them this server acts, among those
+// that observe another: they stand next to it on the rings, in an order that all
+// know, so that one acts and the others hear of it before it is their turn. Who
+// accused it has done its part, and who is suspect itself is not waited for.
+func (m *Machine) turn(w *watch) time.Duration {
+	var before [2 * directory.Rings]circuit.ServerID
+	n := 0
+	for i := range before {
+		next := m.dir.After
+		if i%2 == 1 {
+			next = m.dir.Before
+		}
+		for r := range next(i/2, w.id) {
+			switch {
+			case r == m.self:
+				return time.Duration(n) * turnEvery
+			case r.State == directory.Alive && r.ID != w.accuser && !slices.Contains(before[:n], r.ID):
+				before[n] = r.ID
+				n++
+			}
+			break
+		}
+	}
+	return time.Duration(n) * turnEvery
+}
+
 // decide says what this server thinks of another, if it is still time for it.
 func (m *Machine) decide(w *watch) {
 	if m.judge(w); !m.reached(w.act) {
 		return
 	}
 	r := m.dir.Get(w.id)
-	said := event{record: &entry{Record: *r}, gone: w.verdict == gone, origin: m.self.ID}
+	said := event{record: &entry{Record: *r, gone: w.verdict == gone}, origin: m.self.ID}
 	said.record.State = directory.Suspect
 	if !w.suspected.IsZero() {
 		said.record.State = directory.Dead
@@ -106,8 +128,8 @@ func (m *Machine) decide(w *watch) {
 
 // accused takes note that somebody said that a server, which is in the circuit,
 // is suspect. An event tells who; whatever a batch tells was said by others.
-func (m *Machine) accused(id circuit.ServerID, by *event) {
-	w := m.watch(id)
+func (m *Machine) accused(e *entry, by *event) {
+	w := m.watch(e.ID)
 	if w.suspected.IsZero() {
 		w.suspected = m.now
 	}
@@ -117,8 +139,11 @@ func (m *Machine) accused(id circuit.ServerID, by *event) {
 		}
 		w.mine = true
 	} else {
-		w.others = true
-		w.proof = w.proof || by != nil && by.gone
+		w.others, w.accuser = true, 0
+		if by != nil {
+			w.accuser = by.origin
+		}
+		w.proof = w.proof || e.gone
 		if w.link != nil {
 			m.check(w)
 		}
@@ -139,7 +164,7 @@ func (m *Machine) refuted(id circuit.ServerID) {
 		w.refuted++
 		w.keep = w.peace.Add(peaceMost)
 	}
-	w.suspected, w.mine, w.others, w.proof, w.failed = time.Time{}, false, false, false, 0
+	w.suspected, w.mine, w.others, w.proof, w.accuser, w.failed = time.Time{}, false, false, false, 0, 0
 	w.acquit()
 	w.expect = latest(w.expect, m.now.Add(refuteTime))
 	if w.link == nil && w.lost {

@@ -29,14 +29,14 @@ type watch struct {
 
 	verdict verdict   // this server's own
 	found   time.Time // when it was
-	turn    float64   // drawn then, from 0 to 1: when this server acts, among those that agree
-	act     time.Time // when it does
+	act     time.Time // when this server acts on it
 
 	// Suspect.
-	suspected time.Time // when that was learnt; zero: it is not
-	mine      bool      // this server accused it
-	others    bool      // another did
-	proof     bool      // and has proof
+	suspected time.Time        // when that was learnt; zero: it is not
+	mine      bool             // this server accused it
+	others    bool             // another did
+	proof     bool             // and has proof
+	accuser   circuit.ServerID // the last other that did; 0: it is not known who
 
 	peace   time.Time // until then this server does not accuse it
 	refuted int       // how often it refuted this server's accusations
@@ -247,10 +247,16 @@ func (m *Machine) probe(w *watch) {
 }
 
 // sendProbe asks for a sign of life, both ways: the stream is a second opinion
-// where datagrams are lost, and slow where its own packets are.
+// where datagrams are lost, and slow where its own packets are. All neighbours of
+// a suspect ask it at the same time, and it may be slow: they begin with one way.
 func (m *Machine) sendProbe(w *watch) {
-	m.sendDatagram(w.link, sigProbe)
-	m.send(w.link, message{kind: kindSignal, signal: m.signal(w.link, sigProbe)})
+	one := w.checking && w.probes == 0 && !w.suspected.IsZero()
+	if w.link.direct || !one {
+		m.sendDatagram(w.link, sigProbe)
+	}
+	if !w.link.direct || !one {
+		m.send(w.link, message{kind: kindSignal, signal: m.signal(w.link, sigProbe)})
+	}
 }
 
 // timers is a heap of watches, in order of when they are due.

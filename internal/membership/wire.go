@@ -73,6 +73,7 @@ type message struct {
 type entry struct {
 	directory.Record        // Since is not set
 	ago              uint64 // seconds since it departed
+	gone             bool   // of a suspicion: there is proof that the process is not there any more
 }
 
 // event is a change, or a broadcast, as its origin numbered it.
@@ -80,7 +81,6 @@ type event struct {
 	origin circuit.ServerID
 	number uint64
 	record *entry // nil: not about a server
-	gone   bool   // of a suspicion: there is proof that the process is not there any more
 	data   []byte // of a Broadcast; nil: it is none
 	raw    []byte // all of its encoding, which is passed on as it is
 }
@@ -290,11 +290,9 @@ func decodeEvent(b []byte) (event, error) {
 			r, err := decodeEntry(f.b)
 			e.record = &r
 			return err
-		case f.is(4, protowire.VarintType):
-			e.gone = f.v != 0
-		case f.is(5, protowire.BytesType) && len(f.b) <= MaxData:
+		case f.is(4, protowire.BytesType) && len(f.b) <= MaxData:
 			e.data = append([]byte{}, f.b...)
-		case f.num <= 5:
+		case f.num <= 4:
 			return errMalformed
 		}
 		return nil
@@ -322,7 +320,9 @@ func decodeEntry(b []byte) (entry, error) {
 			e.Events = f.v
 		case f.is(8, protowire.VarintType):
 			e.ago = f.v
-		case f.num <= 8 || len(e.Extra)+len(f.raw) > maxExtra:
+		case f.is(9, protowire.VarintType):
+			e.gone = f.v != 0
+		case f.num <= 9 || len(e.Extra)+len(f.raw) > maxExtra:
 			return errMalformed
 		default:
 			e.Extra += string(f.raw)

@@ -16,7 +16,7 @@ import (
 // examples are messages of every kind.
 func examples() []message {
 	full := rec(7)
-	full.Version, full.Events, full.ago, full.Extra = "1.0", 1<<40, 77, "\x48\x05"
+	full.Version, full.Events, full.ago, full.gone, full.Extra = "1.0", 1<<40, 77, true, "\x50\x05"
 	var children [16]directory.Digest
 	children[0], children[15] = 1, 1<<63
 	news := message{kind: kindNews, records: []entry{full}, more: true}
@@ -31,7 +31,7 @@ func examples() []message {
 		{kind: kindPast, events: []event{{origin: 1, number: 2, data: []byte{}}, {origin: 1, number: 3, data: []byte("x")}}},
 		{kind: kindSynced}, {kind: kindResync}, news,
 		{kind: kindNews, events: []event{{origin: 5}}},
-		{kind: kindEvent, event: &event{origin: 1 << 63, number: 5, record: &full, gone: true}},
+		{kind: kindEvent, event: &event{origin: 1 << 63, number: 5, record: &full}},
 		{kind: kindEvent, event: &event{origin: 9, number: 5}},
 		{kind: kindEvent, event: &event{origin: 9, number: 5, data: bytes.Repeat([]byte("data"), 10)}},
 		{kind: kindSignal, signal: signal{kind: sigAck, quiet: 300 * time.Millisecond, next: 8 * time.Second, digest: 1 << 63}},

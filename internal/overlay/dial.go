@@ -99,6 +99,7 @@ func (m *Machine) unreached(p *peer, gone bool) {
 
 func (m *Machine) memberUp(in MemberUp) {
 	m.see(in.Directory)
+	m.grew()
 	m.seedsFollow(in.Peer)
 	p := m.known(in.Peer.ID)
 	if p == nil {
@@ -178,7 +179,7 @@ func (m *Machine) awaitsDial(p *peer) bool {
 func (m *Machine) dialMembers() {
 	var due []*peer
 	for _, p := range m.peers {
-		if m.awaitsDial(p) && !m.now.Before(p.retry.next) {
+		if m.awaitsDial(p) && !m.now.Before(m.dialAt(p)) {
 			due = append(due, p)
 		}
 	}

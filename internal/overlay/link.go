@@ -42,6 +42,7 @@ type peer struct {
 
 	wish   bool // this server wants a link
 	wished bool // it did before the choice under way
+	first  bool // as the next on a ring, not in another's stead
 	gone   bool // the last dial proved that its process is not there
 
 	// Of the link in use:

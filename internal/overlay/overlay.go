@@ -78,6 +78,8 @@ type Machine struct {
 	stale    bool                        // the choice of neighbours is
 	settled  time.Time                   // since when every search has found somebody; zero: one has not
 	linked   int                         // how many links were in use at the last choice
+	storm    time.Time                   // when servers began to join, one soon after the other
+	calm     time.Time                   // when that counts as over
 
 	links    []*link // in the order in which they came up
 	peers    []*peer // every server with a link or a dial, or that is wanted; in order of IDs
@@ -183,7 +185,7 @@ func (m *Machine) due() time.Time {
 	if m.free(forMember) {
 		for _, p := range m.peers {
 			if m.awaitsDial(p) {
-				t = earliest(t, p.retry.next)
+				t = earliest(t, m.dialAt(p))
 			}
 		}
 	}

@@ -37,10 +37,12 @@ const (
 	// a server dead.
 	patience = 500 * time.Millisecond
 	// settleMin and settleMax are how long a newly wanted neighbour is not
-	// dialled by a server that has links already: a storm of joins moves the
-	// rings on within that time.
+	// dialled by a server that has a link already: a storm of joins moves the
+	// rings on within that time. Nor is it before nobody has joined for settleMax,
+	// or for stormMost times as long somebody has.
 	settleMin = 20 * time.Millisecond
 	settleMax = 100 * time.Millisecond
+	stormMost = 10
 	// linger is how long a link is kept that this server does not want: for the
 	// view may change back, and others may not know yet what made it superfluous.
 	linger = 500 * time.Millisecond
@@ -66,6 +68,8 @@ const (
 	lateRetry  = 30 * time.Second       // longest wait afterwards
 	turnMin    = 500 * time.Millisecond // how long, at least, the higher ID leaves it to the lower to dial
 	turnMax    = time.Second            // and at most
+	standMin   = 5 * time.Millisecond   // the same, where the wish may be one-sided
+	standMax   = 15 * time.Millisecond
 )
 
 // The lost (rule O8). All servers of a circuit together try one in lostEvery,

@@ -96,28 +96,57 @@ func (m *Machine) look(s *search, candidates iter.Seq[*directory.Record]) bool {
 	if s.widen.IsZero() && s.reach < maxReach {
 		s.widen = m.now.Add(patience + 4*m.pace.now(m.now))
 	}
+	if !s.widen.IsZero() && m.linked > 0 { // for that long nobody is dialled
+		s.widen = latest(s.widen, m.calm.Add(patience))
+	}
 	return false
 }
 
-// wish wants a link to a member. Its first dial is due at once if it is wanted
-// in another's stead; otherwise the peer wants the same, and the one with the
+// grew takes note that the circuit grew: others may be about to join, too. No
+// new neighbour is dialled until that is over, or has lasted long enough (rule
+// O12).
+func (m *Machine) grew() {
+	pause := settleMax + m.pace.now(m.now)
+	if m.now.After(m.calm) {
+		m.storm = m.now
+	}
+	m.calm = latest(m.calm, earliest(m.now.Add(pause), m.storm.Add(stormMost*pause)))
+}
+
+// canWait reports whether a wish may pass before there is a link (rule O12).
+func (m *Machine) canWait(p *peer) bool { return p.first && m.members > everybody && m.linked > 0 }
+
+// dialAt returns when a member is to be dialled that awaits it.
+func (m *Machine) dialAt(p *peer) time.Time {
+	if m.canWait(p) && !p.fresh {
+		return latest(p.retry.next, m.calm)
+	}
+	return p.retry.next
+}
+
+// wish wants a link to a member. The peer wants the same, and the one with the
 // lower ID dials (rule O3), after a while if this server can wait, for it may
-// not be wanted any more then (rule O12).
+// not be wanted any more then (rule O12). One that is wanted in another's stead is
+// dialled at once; its own wish is uncertain, so the higher ID does not wait long.
 func (m *Machine) wish(id circuit.ServerID, first bool) *peer {
 	p := m.peer(id)
 	if p.wish {
 		return p
 	}
-	p.wish = true
+	p.wish, p.first = true, first
 	if p.wished || p.fresh {
 		return p
 	}
 	at := m.now
-	if first && m.members > everybody && m.linked > 1 {
+	if m.canWait(p) {
 		at = at.Add(jitter(m.cfg.Rand, settleMin, settleMax) + m.pace.now(m.now))
 	}
-	if first && m.cfg.Self.ID > id {
+	switch {
+	case m.cfg.Self.ID < id:
+	case first:
 		at = at.Add(jitter(m.cfg.Rand, turnMin, turnMax) + 4*m.pace.now(m.now))
+	default:
+		at = at.Add(jitter(m.cfg.Rand, standMin, standMax) + m.pace.now(m.now))
 	}
 	p.retry.start(m.now, at)
 	return p

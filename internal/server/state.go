@@ -225,6 +225,9 @@ func (s *state) peers() []overlay.Peer {
 
 // savePeers keeps servers of the circuit, a URL a line.
 func (s *state) savePeers(peers []overlay.Peer) error {
+	if s.temp { // it has no next life
+		return nil
+	}
 	var b bytes.Buffer
 	for _, p := range peers[:min(len(peers), maxPeers)] {
 		u, err := circuit.ParseURL(p.Address)
