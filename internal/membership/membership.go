@@ -67,7 +67,8 @@ type Machine struct {
 	lateUntil time.Time         // until then this server doubts itself
 	refuteAt  time.Time         // when a refutation that is held back is due; zero: none
 	claim     *directory.Record // what it refutes, or last refuted
-	deaths    []time.Time       // when this server refuted its death, lately
+	deaths    []time.Time       // when this server was declared dead, lately
+	mourned   uint64            // its incarnation that was declared dead last
 	departBy  time.Time         // leaving: when to say Departed at the latest; zero: not leaving
 	departed  bool              // said
 	taken     bool              // said

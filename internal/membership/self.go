@@ -13,6 +13,9 @@ func (m *Machine) learnSelf(r *directory.Record) {
 		m.raise(m.self.ID, r.Events)
 	}
 	another := r.Instance != m.self.Instance
+	if r.State == directory.Dead && !another {
+		m.died(r.Incarnation) // of an earlier one, too: its refutation came too late
+	}
 	switch {
 	case r.Incarnation < m.self.Incarnation || r.Incarnation >= maxIncarnation || !m.departBy.IsZero():
 	case !another && r.State == directory.Alive:
@@ -24,6 +27,14 @@ func (m *Machine) learnSelf(r *directory.Record) {
 		}
 	default:
 		m.refuteLater(r)
+	}
+}
+
+// died counts a death of this server, once for each incarnation.
+func (m *Machine) died(incarnation uint64) {
+	if incarnation > m.mourned {
+		m.mourned = incarnation
+		m.deaths = append(m.deaths, m.now)
 	}
 }
 
@@ -40,14 +51,13 @@ func (m *Machine) refuteLater(r *directory.Record) {
 		return
 	}
 	m.refuteAt = m.now
-	if r.State == directory.Suspect && !m.now.Before(m.lateUntil) {
-		return
+	if r.State == directory.Suspect && m.now.Before(m.lateUntil) {
+		m.died(r.Incarnation)
 	}
 	m.deaths = slices.DeleteFunc(m.deaths, func(t time.Time) bool { return m.now.Sub(t) > flapWindow })
-	if extra := len(m.deaths) - flapDeaths; extra >= 0 {
+	if extra := len(m.deaths) - flapDeaths - 1; extra >= 0 {
 		m.refuteAt = m.now.Add(min(flapHold<<min(extra, 8), flapMost))
 	}
-	m.deaths = append(m.deaths, m.now)
 }
 
 // refute raises this server's incarnation above what is said about it.

@@ -17,9 +17,10 @@ const (
 	gone                  // its process is not there any more
 )
 
-// unreached takes note of how a dial to a member ended. A port where nobody
-// listens is proof that the process is gone, as long as no link says otherwise.
-// To whom there is no link it counts as silence.
+// unreached takes note of how a dial to a member ended. Where nobody listens whose
+// link just broke, that is proof that the process is gone. Without that it proves
+// nothing: a firewall may refuse, or the address be a wrong one. To whom there
+// is no link it counts as silence.
 func (m *Machine) unreached(in Unreached) {
 	r := m.get(in.ID)
 	if r == nil || r == m.self || !r.In() {
@@ -27,7 +28,7 @@ func (m *Machine) unreached(in Unreached) {
 	}
 	w := m.watch(in.ID)
 	switch {
-	case in.Gone && (w.link == nil || w.checking || w.verdict == silent):
+	case in.Gone && w.lost:
 		m.find(w, gone)
 	case !w.isObserved() && w.verdict == none:
 		w.keep = m.now.Add(peaceMost)

@@ -139,7 +139,7 @@ func TestUnreached(t *testing.T) {
 	r.want(r.wait(peaceFirst-time.Second), "")
 	r = circle(t, 70, 80)
 	r.tell(70, rec(60))
-	r.want(r.Step(r.at, Unreached{ID: 60, Gone: true}), "70 80:event(60@1 suspect, gone)")
+	r.want(r.Step(r.at, Unreached{ID: 60, Gone: true}), "70 80:event(60@1 suspect)")
 }
 
 // TestTwo: with two servers, the one that is left decides.

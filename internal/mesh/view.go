@@ -90,17 +90,12 @@ func (m *Mesh) keepPeers() {
 }
 
 // savePeers saves the peers to remember, unless they are those saved before, and
-// returns those that are saved now. As many are kept as the overlay will try;
-// following this server on a ring, they are as good as chosen at random. A
-// circuit of one is not saved: its server would forget where it belonged.
+// returns those that are saved now. A server that knows nobody saves nothing: it
+// would forget where it belonged.
 func (m *Mesh) savePeers(saved []overlay.Peer) []overlay.Peer {
-	peers := make([]overlay.Peer, 0, len(saved))
-	for r := range m.Directory().After(0, m.cfg.Self.ID) {
-		if len(peers) == overlay.MaxRemembered {
-			break
-		}
-		peers = append(peers, overlay.Peer{ID: r.ID, Address: r.Address})
-	}
+	m.mu.Lock()
+	peers := m.overlay.Remembered()
+	m.mu.Unlock()
 	if len(peers) == 0 || slices.Equal(peers, saved) {
 		return saved
 	}

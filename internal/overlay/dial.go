@@ -125,6 +125,8 @@ func (m *Machine) memberDown(in MemberDown) {
 		}
 		switch {
 		case p.up == nil:
+		case p.up.peer.Instance == in.Peer.Instance && !in.Failed:
+			p.up.until = m.now.Add(leaveTime)
 		case p.up.peer.Instance == in.Peer.Instance:
 			m.drop(p)
 		case !back: // its successor's, which is not in the circuit yet

@@ -37,6 +37,28 @@ func (m *Machine) remember(p Peer) {
 	m.lost.peers = append(m.lost.peers, &lostPeer{peer: p, since: m.now})
 }
 
+// Remembered returns whom a next life of this server may find its circuit by, at
+// most MaxRemembered: those that it looks for, the latest first, and then those
+// that follow it on a ring, which are as good as chosen at random.
+func (m *Machine) Remembered() []Peer {
+	var list []Peer
+	for _, l := range slices.Backward(m.lost.peers) {
+		if len(list) == MaxRemembered/2 {
+			break
+		}
+		if _, in := m.member(l.peer.ID); !in {
+			list = append(list, Peer{ID: l.peer.ID, Address: l.peer.Address})
+		}
+	}
+	for r := range m.view.After(0, m.cfg.Self.ID) {
+		if len(list) == MaxRemembered {
+			break
+		}
+		list = append(list, Peer{ID: r.ID, Address: r.Address})
+	}
+	return list
+}
+
 // found forgets that a server failed.
 func (m *Machine) found(id circuit.ServerID) {
 	m.lost.peers = slices.DeleteFunc(m.lost.peers, func(l *lostPeer) bool { return l.peer.ID == id })

@@ -58,6 +58,9 @@ const (
 	openTime      = 5 * time.Second  // a link that is not in use after this is closed
 	challengeTime = 2 * time.Second  // how long a server has to prove that it lives
 	guestTime     = 60 * time.Second // how long a server that is not in the circuit keeps its link
+	// leaveTime is how long one that leaves does: whoever leaves at the same time
+	// may have nobody else to tell it to.
+	leaveTime = 200 * time.Millisecond
 )
 
 // The times of dialling (rules O2 and O3).

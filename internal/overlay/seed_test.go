@@ -33,7 +33,7 @@ func TestSeedOnceIsForgotten(t *testing.T) {
 	r.receive(message{kind: kindAccept})
 	r.admit(p)
 	r.dismiss(p, false)
-	r.want(r.wait(time.Hour), "")
+	r.want(r.wait(time.Hour), "1:bye, Down 1 lost=false, Disconnect 1")
 }
 
 // TestSeedIsFoundByOthers: a server that joined by another way and says that a

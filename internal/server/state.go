@@ -43,9 +43,6 @@ const (
 // sweepAge is how old such a directory must be to be taken for abandoned.
 const sweepAge = time.Minute
 
-// maxPeers limits how many peers are remembered.
-const maxPeers = 256
-
 // state is a server's data directory, locked while the server runs.
 type state struct {
 	dir  string
@@ -215,7 +212,7 @@ func (s *state) peers() []overlay.Peer {
 	}
 	defer f.Close()
 	var peers []overlay.Peer
-	for lines := bufio.NewScanner(f); lines.Scan() && len(peers) < maxPeers; {
+	for lines := bufio.NewScanner(f); lines.Scan() && len(peers) < overlay.MaxRemembered; {
 		if u, err := circuit.ParseURL(lines.Text()); err == nil && u.ID != 0 {
 			peers = append(peers, overlay.Peer{ID: u.ID, Address: u.Address()})
 		}
@@ -229,7 +226,7 @@ func (s *state) savePeers(peers []overlay.Peer) error {
 		return nil
 	}
 	var b bytes.Buffer
-	for _, p := range peers[:min(len(peers), maxPeers)] {
+	for _, p := range peers {
 		u, err := circuit.ParseURL(p.Address)
 		if err != nil {
 			continue

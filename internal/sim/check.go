@@ -46,7 +46,8 @@ type checker struct {
 	deaths   int // of servers that ran, said by any server
 	told     told
 
-	broadcasts map[string]int // how many servers got each
+	got   map[string]int // how many servers got each broadcast
+	casts map[string]*cast
 }
 
 // watched is what the checker keeps for each process.
@@ -58,7 +59,7 @@ type watched struct {
 }
 
 func newChecker(s *Sim) *checker {
-	return &checker{sim: s, told: told{by: make(map[origin]directory.Directory)}, broadcasts: make(map[string]int)}
+	return &checker{sim: s, told: told{by: make(map[origin]directory.Directory)}, got: make(map[string]int), casts: make(map[string]*cast)}
 }
 
 // Failures returns all that went against the promises so far, up to a few.
@@ -116,6 +117,7 @@ func (c *checker) stepped(p *process, outs []membership.Output) {
 		case membership.Left:
 			c.alternates(p, &out.Record, false)
 			c.justified(p, &out.Record)
+			c.reason(p, &out.Record)
 		case membership.Deliver:
 			c.delivered(p, out)
 		}
@@ -152,7 +154,10 @@ func (c *checker) delivered(p *process, out membership.Deliver) {
 		c.fail("order: %s got broadcast %d of %s after %d", p.host.Name, out.Number, c.sim.name(out.Origin), last)
 	}
 	p.watched.heard[out.Origin] = out.Number
-	c.broadcasts[string(out.Data)]++
+	c.got[string(out.Data)]++
+	if cast := c.casts[string(out.Data)]; cast != nil {
+		delete(cast.missing, p)
+	}
 }
 
 // server returns the server that a record is of.

@@ -36,6 +36,10 @@ func (s *Sim) knock(d *dial, wait time.Duration) {
 	if d.over || d.from.dead {
 		return
 	}
+	if s.refuses(d.from.host, d.target) {
+		s.After(s.flight(), func() { s.dialFailed(d, overlay.Refused) })
+		return
+	}
 	if s.blocked(d.from.host, d.target) || s.blocked(d.target, d.from.host) || s.lose() || s.lose() {
 		if wait < dialTime {
 			s.After(wait, func() { s.knock(d, 2*wait) })

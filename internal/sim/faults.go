@@ -92,9 +92,15 @@ func (s *Sim) Jump(h *Server, by time.Duration) {
 }
 
 // Cut stops all that goes from one server to another, one way.
-func (s *Sim) Cut(from, to *Server) { s.ways.cuts[[2]int{from.index, to.index}] = true }
+func (s *Sim) Cut(from, to *Server) { s.ways.cuts[[2]int{from.index, to.index}] = false }
 
-// Mend undoes a Cut.
+// Reject is Cut by a firewall that refuses connections.
+func (s *Sim) Reject(from, to *Server) { s.ways.cuts[[2]int{from.index, to.index}] = true }
+
+// Hide lets nobody reach a server at its address: it advertises a wrong one.
+func (s *Sim) Hide(h *Server) { h.hidden = true }
+
+// Mend undoes a Cut or Reject.
 func (s *Sim) Mend(from, to *Server) { delete(s.ways.cuts, [2]int{from.index, to.index}) }
 
 // Partition splits the network: only servers of the same group reach each

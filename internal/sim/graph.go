@@ -34,6 +34,16 @@ func Measure(g *graph.Graph, seed uint64) Measures {
 	return m
 }
 
+// Expands returns an error if the graph is not one, or not as good an expander as
+// random links are.
+func (m Measures) Expands() error {
+	const d = 2 * directory.Rings
+	if most := 1.1 * graph.Bound(d); len(m.Parts) != 1 || m.Lambda > most {
+		return fmt.Errorf("%v; want one part, lambda at most %.3f", m, most)
+	}
+	return nil
+}
+
 // String writes the measures in a line.
 func (m Measures) String() string {
 	var degrees []string

@@ -30,7 +30,7 @@ func (t Traffic) Sub(o Traffic) Traffic {
 // ways tells which ways are cut: single ones, and all between the sides of a
 // partition.
 type ways struct {
-	cuts  map[[2]int]bool // from, to
+	cuts  map[[2]int]bool // from, to; true: who dials is refused
 	split bool            // servers with different sides, other than 0, do not reach each other
 }
 
@@ -38,7 +38,18 @@ type ways struct {
 func (s *Sim) blocked(from, to *Server) bool {
 	return from.off || to.off ||
 		s.ways.split && from.side != to.side && from.side != 0 && to.side != 0 ||
-		len(s.ways.cuts) > 0 && s.ways.cuts[[2]int{from.index, to.index}]
+		len(s.ways.cuts) > 0 && s.cut(from, to)
+}
+
+// cut reports whether the way itself is.
+func (s *Sim) cut(from, to *Server) bool {
+	_, cut := s.ways.cuts[[2]int{from.index, to.index}]
+	return cut
+}
+
+// refuses reports whether something on the way refuses connections.
+func (s *Sim) refuses(from, to *Server) bool {
+	return to.hidden || s.ways.cuts[[2]int{from.index, to.index}]
 }
 
 // flight draws how long a packet takes that arrives.

@@ -19,12 +19,14 @@ type Server struct {
 	Address     string
 	index       int
 	off         bool // the host is off, or away
+	hidden      bool // it advertises a wrong address
 	side        int  // of a partition; 0: no side
 	skew        time.Duration
 	slow        time.Duration // what its processor takes for each input
 	incarnation uint64
 	remembered  []overlay.Peer
 	proc        *process
+	left        []uint64      // instances that left by themselves
 	trouble     time.Duration // when something last happened to it; negative: never
 }
 
@@ -34,8 +36,11 @@ func (h *Server) String() string { return h.Name }
 // Running reports whether the server's process runs, frozen or not.
 func (h *Server) Running() bool { return h.proc != nil }
 
-// active reports whether its process runs and is not frozen.
-func (h *Server) active() bool { return h.proc != nil && !h.proc.frozen }
+// active reports whether its process runs, and is not frozen nor about to leave.
+func (h *Server) active() bool { return h.proc != nil && !h.proc.frozen && !h.proc.leaving }
+
+// leaves reports whether its process is about to leave.
+func (h *Server) leaves() bool { return h.proc != nil && h.proc.leaving }
 
 // process is one life of a server: its machines, and what a driver keeps.
 type process struct {
@@ -164,9 +169,9 @@ func (s *Sim) Join(h *Server, address string) {
 // Leave lets a server leave the circuit, and stop.
 func (s *Sim) Leave(h *Server) {
 	if p := h.proc; p != nil {
-		s.disturb(h)
 		p.deliver(item{what: calling, do: func() {
 			p.leaving = true
+			h.left = append(h.left, p.instance)
 			p.overlay(overlay.Leave{})
 			p.membership(membership.Leave{})
 		}})
@@ -176,12 +181,15 @@ func (s *Sim) Leave(h *Server) {
 // Broadcast lets a server broadcast something to the circuit.
 func (s *Sim) Broadcast(h *Server, data string) {
 	if p := h.proc; p != nil {
-		p.deliver(item{what: calling, do: func() { p.membership(membership.Broadcast{Data: []byte(data)}) }})
+		p.deliver(item{what: calling, do: func() {
+			s.check.cast(p, data)
+			p.membership(membership.Broadcast{Data: []byte(data)})
+		}})
 	}
 }
 
 // Got returns how many servers got what was broadcast.
-func (s *Sim) Got(data string) int { return s.check.broadcasts[data] }
+func (s *Sim) Got(data string) int { return s.check.got[data] }
 
 // clock returns the time by the process's clock.
 func (p *process) clock() time.Time { return began().Add(p.sim.now + p.host.skew) }
@@ -274,16 +282,10 @@ func (p *process) end(tell bool) {
 }
 
 // remember keeps whom the process knew for the server's next life, as it is kept
-// in the data directory. A server that was alone keeps what it had.
+// in the data directory. A server that knew nobody keeps what it had.
 func (p *process) remember() {
-	if p.mem.Directory().Len() <= 1 {
-		return
-	}
-	p.host.remembered = nil
-	for r := range p.mem.Members() {
-		if r.ID != p.host.ID && len(p.host.remembered) < overlay.MaxRemembered {
-			p.host.remembered = append(p.host.remembered, peerOf(r))
-		}
+	if peers := p.ov.Remembered(); len(peers) > 0 {
+		p.host.remembered = peers
 	}
 }
 

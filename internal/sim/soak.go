@@ -33,7 +33,7 @@ type soak struct {
 	last  time.Duration // when the last fault is over
 	trace bool
 	casts int
-	rates [16]float64 // of the kinds of faults, relative to each other
+	rates [17]float64 // of the kinds of faults, relative to each other
 }
 
 // Soak runs one random story, of a size and with faults drawn from seed, and
@@ -92,7 +92,7 @@ func Soak(seed uint64, trace bool) Result {
 	case !ok:
 		res.Err = fmt.Errorf("not one circuit %v after the last fault: %v", quietBound, k.Well())
 	default:
-		res.Err = k.broadcast()
+		res.Err = errors.Join(k.broadcast(), k.Missed(30*time.Second), k.Bounded())
 	}
 	res.Time, res.Hours, res.Traffic, res.Hash, res.Story = k.Now(), k.ServerHours(), k.Traffic(), k.Hash(), k.story
 	res.Deaths = k.Deaths()
@@ -219,7 +219,9 @@ func (k *soak) fault() {
 	case 0, 1, 2, 3, 4:
 		k.stopOne(k.any(), back)
 	case 5:
-		k.cut(k.any(), k.any(), back)
+		h, o := k.any(), k.any()
+		k.tell("cut %s -> %s for %v", h.Name, o.Name, back)
+		k.block(h, o, back, k.Cut)
 	case 6, 7:
 		groups := make([][]*Server, 2+k.rng.IntN(2))
 		for _, o := range k.Servers() {
@@ -268,6 +270,14 @@ func (k *soak) fault() {
 			k.Broadcast(k.any(), fmt.Sprint("word ", k.casts))
 		}
 		k.tell("broadcasts up to %d", k.casts)
+	case 16:
+		h := k.any()
+		some := k.some(3)
+		k.tell("refused between %s and %v for %v", h.Name, some, back)
+		for _, o := range some {
+			k.block(h, o, back, k.Reject)
+			k.block(o, h, back, k.Reject)
+		}
 	}
 }
 
@@ -297,8 +307,8 @@ func (k *soak) stopOne(h *Server, back time.Duration) {
 	}
 }
 
-func (k *soak) cut(h, o *Server, back time.Duration) {
-	k.tell("cut %s -> %s for %v", h.Name, o.Name, back)
+// block blocks a way for a while.
+func (k *soak) block(h, o *Server, back time.Duration, how func(from, to *Server)) {
 	if o == h {
 		return
 	}
@@ -306,7 +316,7 @@ func (k *soak) cut(h, o *Server, back time.Duration) {
 		k.disturb(h)
 		k.disturb(o)
 	}
-	k.Cut(h, o)
+	how(h, o)
 	k.later(back, func() { k.Mend(h, o) })
 }
 
