@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -165,6 +166,27 @@ func TestFindsPoorGraph(t *testing.T) {
 	for _, g := range []*graph.Graph{g, apart} {
 		if m := Measure(g, 1); m.Expands() == nil {
 			t.Errorf("taken for as good as random links: %v", m)
+		}
+	}
+}
+
+// TestBroadcastWhileLinksChange broadcasts while a server joins and much is lost,
+// so that some learn from a new neighbour what is still under way to them: they
+// get it all the same.
+func TestBroadcastWhileLinksChange(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		s := circle(t, Config{Seed: seed, Delay: 2 * time.Millisecond, Jitter: time.Millisecond}, 3+int(seed)%3)
+		s.Run(excuse)
+		s.cfg.Loss = 0.25
+		h := s.Add()
+		s.Start(h, s.Servers()[1].Address)
+		for i := range 200 {
+			s.After(time.Duration(i)*3*time.Millisecond, func() { s.Broadcast(s.Servers()[0], fmt.Sprint("word ", i)) })
+		}
+		s.Run(2 * time.Minute)
+		if err := s.Missed(time.Minute); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
 		}
 	}
 }

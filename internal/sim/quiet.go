@@ -71,13 +71,24 @@ func (s *Sim) astray(p *process, first directory.Directory) error {
 	var err error
 	differ(first, view, directory.Prefix{}, func(under directory.Prefix) bool {
 		for r := range first.Under(under) {
-			if o := view.Get(r.ID); o == nil || *o != *r {
+			o := view.Get(r.ID)
+			if !alike(o, r) {
 				err = fmt.Errorf("difference: %s has of %s %s, another %s", p.host.Name, s.name(r.ID), brief(o), brief(r))
 			}
 		}
 		return err == nil
 	})
 	return err
+}
+
+// alike reports whether two say the same of a server, whenever they learnt it.
+func alike(a, b *directory.Record) bool {
+	if a == nil {
+		return false
+	}
+	c := *a
+	c.Since = b.Since
+	return c == *b
 }
 
 // wanted returns whom a server wants to be linked with, by what it knows, in

@@ -116,7 +116,11 @@ func (k *soak) broadcast() error {
 	if fs := k.Failures(); len(fs) > 0 {
 		return fs[0]
 	}
-	if !k.until(10 * time.Second) { // where much is lost, links come and go
+	bound := 10 * time.Second
+	if k.cfg.Loss > 0.1 { // suspicions and refutations never cease, and links come and go
+		bound = quietBound
+	}
+	if !k.until(bound) {
 		return k.Well()
 	}
 	return nil
