@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -48,6 +49,7 @@ type Server struct {
 	procs    *proc.Service
 	chans    *channel.Service
 	subs     *subscription.Service
+	trim     *trimmer
 	mesh     *mesh.Mesh
 	router   *router.Router
 	grpc     [2]*grpc.Server // for clients, for servers
@@ -152,6 +154,7 @@ func (s *Server) compose(cred *credential.Credential) error {
 	}
 	s.chans = channel.NewService(channel.Config{Tree: s.tree, MaxBytes: limits.ChannelBytes, MaxCalls: int(limits.ChannelCalls)})
 	s.subs = s.newSubscriptions()
+	s.trim = newTrimmer(debug.FreeOSMemory)
 	s.pool = transport.NewPool(&transport.Dialer{Cred: cred, Network: s.cfg.Network, Codec: codec, NoSilenceCheck: true})
 	s.router = router.New(router.Config{Self: s.url.ID, Peer: s.peer})
 	if err := s.startMesh(cred); err != nil {
@@ -202,6 +205,7 @@ func (s *Server) startMesh(cred *credential.Credential) error {
 // subscriptions tell of it.
 func (s *Server) onEvent(e mesh.Event) {
 	s.subs.Tell(eventOf(e))
+	s.trim.later()
 	facts := []any{slog.Any("server", e.Member.ID), slog.String("address", e.Member.Address)}
 	switch {
 	case e.Joined:

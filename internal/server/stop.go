@@ -81,6 +81,7 @@ func (s *Server) shutdown() {
 	cancelLeave()
 	s.procs.Shutdown(ctx, s.cfg.Grace)
 	s.mesh.Close()
+	s.trim.stop()
 	s.packets.Close()
 	s.cancelCalls()
 	s.drain(ctx)
@@ -116,6 +117,7 @@ func drain(ctx context.Context, g *grpc.Server) {
 // abort releases what a Start that failed had made. The mesh is not among it:
 // nothing can fail after it.
 func (s *Server) abort() {
+	s.trim.stop()
 	if s.procs != nil {
 		s.procs.Shutdown(context.Background(), 0)
 	}
