@@ -85,7 +85,8 @@ type Config struct {
 	// OnTaken is told that another server with this ID is in the circuit, at
 	// address: this one must stop. It must not block.
 	OnTaken func(address string)
-	// Log takes what operators should know.
+	// Log takes what operators should know. It is used with the lock held, so it
+	// must not block.
 	Log *slog.Logger
 }
 
