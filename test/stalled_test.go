@@ -2,7 +2,9 @@ package test
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -88,5 +90,44 @@ func TestStalledStderrFreezesServer(t *testing.T) {
 	}
 	if log := string(w.logOf(first)); strings.Contains(log, "a server failed") {
 		t.Error("a server that left was declared failed")
+	}
+}
+
+// TestHungDataDirectoryFreezesServer lets a server refute what is known of its
+// earlier life, as if restored from a backup, while no file of its data directory
+// can be written. It waited for the write with everything stopped.
+func TestHungDataDirectoryFreezesServer(t *testing.T) {
+	w := newWorld(t)
+	first := w.start(t, "first")
+	for name, test := range map[string]struct {
+		signals []syscall.Signal
+		codes   []int
+	}{
+		"TERM":  {[]syscall.Signal{syscall.SIGTERM}, []int{0}},
+		"twice": {[]syscall.Signal{syscall.SIGTERM, syscall.SIGINT}, []int{0, 130}},
+	} {
+		data := filepath.Join(w.dir, name)
+		for life := range 2 { // so that the circuit knows it by more than the first incarnations
+			s := w.start(t, fmt.Sprintf("%s%d", name, life), "--data", data, "-j", first.url)
+			w.await(t, 5*time.Second, "both know each other", func() bool { return len(w.list(first)) == 2 && len(w.list(s)) == 2 })
+			endsAfter(t, s, 5*time.Second, []int{0}, syscall.SIGTERM)
+			w.await(t, 5*time.Second, name+" is gone", func() bool { return len(w.list(first)) == 1 })
+		}
+		for _, file := range []string{"incarnation", "peers"} {
+			if err := os.Remove(filepath.Join(data, file)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := w.start(t, name, "--data", data)
+		for _, file := range []string{"incarnation", "peers"} { // nobody reads them, so that opening hangs
+			if err := syscall.Mkfifo(filepath.Join(data, file+".new"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.must(t, "", "join", "--timeout", "5s", "-d", first.url, first.path, s.url)
+		w.await(t, 5*time.Second, name+" is in the circuit", func() bool { return slices.Contains(w.list(first), s.path) })
+		w.works(t, s)
+		endsAfter(t, s, 5*time.Second, test.codes, test.signals...)
+		w.await(t, 5*time.Second, name+" is gone", func() bool { return len(w.list(first)) == 1 })
 	}
 }
