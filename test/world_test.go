@@ -99,14 +99,19 @@ func (w *world) launch(name string, args ...string) (*server, error) {
 
 // launchBy starts a server by a command that becomes one.
 func (w *world) launchBy(name, command string, args ...string) (*server, error) {
-	s := &server{name: name, log: w.file(name + ".log"), line: make(chan string, 1), done: make(chan struct{})}
-	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(w.file(name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
+	return w.launchInto(name, log, command, args...)
+}
+
+// launchInto is launchBy with this standard error.
+func (w *world) launchInto(name string, stderr *os.File, command string, args ...string) (*server, error) {
+	s := &server{name: name, log: w.file(name + ".log"), line: make(chan string, 1), done: make(chan struct{})}
 	s.cmd = exec.Command(command, args...)
-	s.cmd.Dir, s.cmd.Env, s.cmd.Stderr = w.dir, w.env, log
+	s.cmd.Dir, s.cmd.Env, s.cmd.Stderr = w.dir, w.env, stderr
 	s.cmd.SysProcAttr = endWithTests()
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {

@@ -31,7 +31,7 @@ type Env struct {
 	// Environ is the whole environment, for the programs that demo starts.
 	Environ []string
 	// Signals brings interruptions: the first cancels the command, the second
-	// ends it at once. Nil brings none.
+	// ends it at once, whatever it waits for. Nil brings none.
 	Signals <-chan os.Signal
 	// IsTerminal reports whether one of the three files is a terminal.
 	IsTerminal func(file any) bool
@@ -79,7 +79,7 @@ func Main(ctx context.Context, env Env) int {
 	select { // start and demo end at once what they have started
 	case <-code:
 	case <-time.After(atOnce):
-		fmt.Fprintf(a.stderr, "circuit: %v\n", errInterrupted)
+		a.lastWord()
 	}
 	return exitInterrupted
 }
@@ -87,6 +87,24 @@ func Main(ctx context.Context, env Env) int {
 // atOnce is how long a command has to end: after the first signal, unless it
 // lingers, and after the second.
 const atOnce = time.Second
+
+// lastWordTime is how long standard error has to take the last word of a command
+// that was given up.
+const lastWordTime = 100 * time.Millisecond
+
+// lastWord says that the command was given up. It may have been because nobody
+// reads standard error.
+func (a *app) lastWord() {
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		fmt.Fprintf(a.stderr, "circuit: %v\n", errInterrupted)
+	}()
+	select {
+	case <-said:
+	case <-time.After(lastWordTime):
+	}
+}
 
 // run executes the command named by the arguments and reports its failure.
 func (a *app) run(ctx context.Context) int {

@@ -3,12 +3,12 @@ package cli
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gocircuit/circuit"
+	"github.com/gocircuit/circuit/client"
 	"github.com/gocircuit/circuit/internal/credential"
 	"github.com/gocircuit/circuit/internal/server"
 )
@@ -96,9 +96,21 @@ func limitsHelp() string {
 	return b.String()
 }
 
-// run starts the server and waits for its end. A signal ends it well, however
-// far it has come.
+// run runs the server, and ends its log. What it failed at is not said where
+// standard error took not even the log.
 func (s *starter) run(ctx context.Context, _ *cobra.Command, _ []string) error {
+	log := newLogQueue(s.app.stderr, s.logFormat)
+	s.config.Log = log.logger()
+	err := s.serve(ctx)
+	if !log.close(s.app.second) && err != nil {
+		return status(errorCode(client.KindOf(err)))
+	}
+	return err
+}
+
+// serve starts the server and waits for its end. A signal ends it well, however
+// far it has come.
+func (s *starter) serve(ctx context.Context) error {
 	srv, err := s.start(ctx)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -171,11 +183,6 @@ func (s *starter) configure(ctx context.Context) error {
 	}
 	s.config.Key = key
 	s.config.Version = "circuit " + buildVersion().Version
-	if s.logFormat == formatJSON {
-		s.config.Log = slog.New(slog.NewJSONHandler(a.stderr, nil))
-	} else {
-		s.config.Log = slog.New(slog.NewTextHandler(a.stderr, nil))
-	}
 	return nil
 }
 

@@ -128,8 +128,9 @@ type Redial struct{ ID circuit.ServerID }
 // received from it.
 type Reset struct{ Link uint64 }
 
-// Persist asks to write the incarnation where it survives a restart, before any
-// output that follows is done. The next life begins at Incarnation+1.
+// Persist says that this server is about to tell of an incarnation. The driver
+// keeps incarnations ahead of their use, so that it need not wait for a disk (rule
+// M8). The next life begins above what is kept.
 type Persist struct{ Incarnation uint64 }
 
 // Taken says that another process with this server's ID is in the circuit, at

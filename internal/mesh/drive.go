@@ -99,9 +99,7 @@ func (m *Mesh) doMembership(out membership.Output) {
 		m.log.Warn("a neighbour does not keep to the protocol; its link is closed", slog.Uint64("link", out.Link))
 		m.giveUp(out.Link)
 	case membership.Persist:
-		if err := m.cfg.Persist(out.Incarnation); err != nil {
-			m.log.Error("the incarnation cannot be kept; a restart may be taken for a ghost for a while", slog.Any("error", err))
-		}
+		m.raised(out.Incarnation)
 	case membership.Taken:
 		m.cfg.OnTaken(out.Address)
 	case membership.Departed:

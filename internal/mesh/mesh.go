@@ -61,6 +61,9 @@ type Config struct {
 	Hello *circuitv1.Hello
 	// Incarnation is higher than any that this server used before.
 	Incarnation uint64
+	// Reserved is the incarnation above which the next life begins, as Persist was
+	// told it last: Incarnation+Reserve-1.
+	Reserved uint64
 	// Remembered are servers of an earlier life's circuit.
 	Remembered []overlay.Peer
 	// Dial connects to the server at an address, within ctx; want is the server
@@ -71,7 +74,9 @@ type Config struct {
 	Datagrams *transport.Datagrams
 	// Alarm is what the mesh tells the time by, and closes; nil means Go's timers.
 	Alarm Alarm
-	// Persist keeps an incarnation across restarts, before it is used.
+	// Persist keeps, across restarts, the incarnation above which the next life
+	// begins. It is called well before that is reached, and by the same goroutine
+	// as SavePeers: they may take their time.
 	Persist func(incarnation uint64) error
 	// SavePeers keeps servers of the circuit for Remembered.
 	SavePeers func([]overlay.Peer) error
@@ -85,7 +90,8 @@ type Config struct {
 	// OnTaken is told that another server with this ID is in the circuit, at
 	// address: this one must stop. It must not block.
 	OnTaken func(address string)
-	// Log takes what operators should know.
+	// Log takes what operators should know. It is used with the lock held, so it
+	// must not block.
 	Log *slog.Logger
 }
 
@@ -100,11 +106,8 @@ type Event struct {
 	Member circuit.Member
 }
 
-// Limits.
-const (
-	dialTimeout = 5 * time.Second // for a connection and both hellos
-	saveEvery   = time.Second     // between writes of the remembered peers, at least
-)
+// dialTimeout limits a connection and both hellos.
+const dialTimeout = 5 * time.Second
 
 // Mesh is a running driver. It implements circuitv1.MeshServer.
 type Mesh struct {
@@ -113,11 +116,13 @@ type Mesh struct {
 	log    *slog.Logger
 	ctx    context.Context // ends when the mesh is closed
 	cancel context.CancelFunc
-	others sync.WaitGroup // the clock, dials, links, the saver
+	others sync.WaitGroup // the clock, dials, links
 
-	view atomic.Pointer[directory.Directory] // the membership's, as last told
-	save chan struct{}                       // capacity 1: peers are to be saved
-	turn chan struct{}                       // held by the Broadcast that waits for room
+	view    atomic.Pointer[directory.Directory] // the membership's, as last told
+	save    chan struct{}                       // capacity 1: peers are to be saved
+	reserve chan struct{}                       // capacity 1: incarnations are to be kept
+	kept    chan struct{}                       // closed when the goroutine of these two has ended
+	turn    chan struct{}                       // held by the Broadcast that waits for room
 
 	alarm Alarm // rings when a machine is due
 
@@ -132,6 +137,11 @@ type Mesh struct {
 	fresh      []*link // with messages queued by the event under way
 	joins      map[*join]struct{}
 	departed   []chan struct{} // waiting for the circuit to know that we leave
+
+	incarnation uint64 // as last told
+	reserved    uint64 // the highest that is kept
+	reserving   bool   // more are asked for
+	overdrawn   bool   // it was said that none was left
 }
 
 var _ circuitv1.MeshServer = (*Mesh)(nil)
@@ -142,7 +152,8 @@ func Start(cfg Config) *Mesh {
 	now := time.Now()
 	m := &Mesh{
 		cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel,
-		save: make(chan struct{}, 1), turn: make(chan struct{}, 1), alarm: cfg.Alarm,
+		save: make(chan struct{}, 1), reserve: make(chan struct{}, 1), kept: make(chan struct{}),
+		turn: make(chan struct{}, 1), alarm: cfg.Alarm, incarnation: cfg.Incarnation, reserved: cfg.Reserved,
 		links: make(map[uint64]*link), joins: make(map[*join]struct{}),
 		overlay: overlay.New(now, overlay.Config{Self: cfg.Self, Remembered: cfg.Remembered, Rand: newRand()}),
 		membership: membership.New(now, membership.Config{
@@ -160,14 +171,15 @@ func Start(cfg Config) *Mesh {
 	m.view.Store(&view)
 	m.do(func() {}) // sets the alarm
 	m.others.Go(m.clock)
-	m.others.Go(m.keepPeers)
+	go m.keep() // Close waits for it
 	return m
 }
 
 func newRand() *rand.Rand { return rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())) }
 
-// Close ends all links and waits for all goroutines. To others it looks like a
-// failure unless Leave came first.
+// Close ends all links and waits for all goroutines, but for one that is stuck in
+// Persist or SavePeers for longer than a second. To others it looks like a failure
+// unless Leave came first.
 func (m *Mesh) Close() {
 	m.cancel()
 	m.alarm.Close()
@@ -178,6 +190,11 @@ func (m *Mesh) Close() {
 	}
 	m.mu.Unlock()
 	m.others.Wait()
+	select {
+	case <-m.kept:
+	case <-time.After(keepTime):
+		m.log.Warn("the data directory does not answer; the latest peers and incarnation may not be kept")
+	}
 }
 
 // do lets an event change the machines, and does all that follows from it. It
@@ -248,17 +265,21 @@ func (m *Mesh) tick() {
 // Leave tells the circuit that this server leaves, and returns once its
 // neighbours know, or when ctx ends. Close is to follow.
 func (m *Mesh) Leave(ctx context.Context) error {
-	known := make(chan struct{})
-	if !m.do(func() {
-		m.departed = append(m.departed, known)
-		m.tellOverlay(overlay.Leave{})
-		m.tellMembership(membership.Leave{})
-	}) {
-		return errStopping()
-	}
+	known, refused := make(chan struct{}), make(chan struct{})
+	m.others.Go(func() { // ctx may end before the lock is free
+		if !m.do(func() {
+			m.departed = append(m.departed, known)
+			m.tellOverlay(overlay.Leave{})
+			m.tellMembership(membership.Leave{})
+		}) {
+			close(refused)
+		}
+	})
 	select {
 	case <-known:
 		return nil
+	case <-refused:
+		return errStopping()
 	case <-ctx.Done():
 		return ctx.Err()
 	}

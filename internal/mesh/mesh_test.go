@@ -35,6 +35,7 @@ type node struct {
 	grpc     *grpc.Server
 	served   chan struct{} // closed once grpc serves no more
 	taken    chan string
+	disk     chan struct{} // not nil: what persist waits for
 
 	mu          sync.Mutex
 	incarnation uint64
@@ -59,6 +60,7 @@ type spec struct {
 	network     transport.Network
 	addr        string
 	incarnation uint64
+	disk        chan struct{}
 	remembered  []overlay.Peer
 	hello       func(*circuitv1.Hello)
 }
@@ -69,7 +71,7 @@ func startNode(t testing.TB, sp spec) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, id: sp.id, network: sp.network, served: make(chan struct{}), taken: make(chan string, 1), incarnation: sp.incarnation}
+	n := &node{t: t, id: sp.id, network: sp.network, served: make(chan struct{}), taken: make(chan string, 1), disk: sp.disk, incarnation: sp.incarnation + Reserve}
 	if n.listener, err = transport.Listen(sp.network, sp.addr, transport.ListenConfig{Credential: cred}); err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +89,7 @@ func startNode(t testing.TB, sp spec) *node {
 		Self:        overlay.Peer{ID: sp.id, Address: n.addr, Instance: hello.Instance},
 		Hello:       hello,
 		Incarnation: sp.incarnation + 1,
+		Reserved:    n.incarnation,
 		Remembered:  sp.remembered,
 		Dial:        n.dial,
 		Datagrams:   n.packets,
@@ -129,6 +132,9 @@ func (n *node) wasRefused(addr string) bool {
 }
 
 func (n *node) persist(incarnation uint64) error {
+	if n.disk != nil {
+		<-n.disk
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.incarnation = incarnation
@@ -407,7 +413,7 @@ func TestRestart(t *testing.T) {
 			if len(old.saved) != 3 {
 				t.Fatalf("it remembers %v", old.saved)
 			}
-			c.nodes[1] = c.start(1, spec{incarnation: old.incarnation + 1, remembered: old.saved})
+			c.nodes[1] = c.start(1, spec{incarnation: old.incarnation, remembered: old.saved})
 			time.Sleep(time.Second)
 			t.Logf("back after %v more", await(t, 5*time.Second, c.nodes...))
 			for _, n := range []*node{c.nodes[0], c.nodes[2], c.nodes[3]} {
@@ -428,7 +434,7 @@ func TestReplaced(t *testing.T) {
 			c.memory.Cut(host(1), host(i))
 		}
 		old.stop()
-		c.nodes[1] = c.start(9, spec{id: old.id, incarnation: old.incarnation + 1})
+		c.nodes[1] = c.start(9, spec{id: old.id, incarnation: old.incarnation})
 		c.nodes[1].Seed(rest[0].addr, 0)
 		await(t, 10*time.Second, c.nodes...)
 		linked(t, 10*time.Second, c.nodes...)

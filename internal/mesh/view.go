@@ -2,14 +2,12 @@ package mesh
 
 import (
 	"cmp"
-	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/gocircuit/circuit"
 	"github.com/gocircuit/circuit/internal/directory"
 	"github.com/gocircuit/circuit/internal/membership"
-	"github.com/gocircuit/circuit/internal/overlay"
 )
 
 // Directory returns what is known of the servers that are, or were lately, in the
@@ -56,52 +54,4 @@ func (m *Mesh) Neighbours() []circuit.ServerID {
 
 func memberOf(r *directory.Record) circuit.Member {
 	return circuit.Member{ID: r.ID, Address: r.Address, Joined: r.Since, Version: r.Version}
-}
-
-// wantSave lets the saver write the remembered peers soon.
-func (m *Mesh) wantSave() {
-	select {
-	case m.save <- struct{}{}:
-	default:
-	}
-}
-
-// keepPeers saves the peers whenever they changed, at most once in saveEvery,
-// and at the end.
-func (m *Mesh) keepPeers() {
-	var saved []overlay.Peer
-	for m.ctx.Err() == nil {
-		select {
-		case <-m.save:
-			saved = m.savePeers(saved)
-		case <-m.ctx.Done():
-			continue
-		}
-		select {
-		case <-time.After(saveEvery):
-		case <-m.ctx.Done():
-		}
-	}
-	select {
-	case <-m.save:
-		m.savePeers(saved)
-	default:
-	}
-}
-
-// savePeers saves the peers to remember, unless they are those saved before, and
-// returns those that are saved now. A server that knows nobody saves nothing: it
-// would forget where it belonged.
-func (m *Mesh) savePeers(saved []overlay.Peer) []overlay.Peer {
-	m.mu.Lock()
-	peers := m.overlay.Remembered()
-	m.mu.Unlock()
-	if len(peers) == 0 || slices.Equal(peers, saved) {
-		return saved
-	}
-	if err := m.cfg.SavePeers(peers); err != nil {
-		m.log.Error("the peers cannot be kept", slog.Any("error", err))
-		return saved
-	}
-	return peers
 }

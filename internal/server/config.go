@@ -53,7 +53,8 @@ type Config struct {
 	Network transport.Network
 	// Version is the version of the software, for people.
 	Version string
-	// Log takes what operators should know; nil means nowhere.
+	// Log takes what operators should know; nil means nowhere. A server logs with
+	// its locks held, so whoever writes the log must not wait for who reads it.
 	Log *slog.Logger
 }
 

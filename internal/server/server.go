@@ -65,7 +65,7 @@ type Server struct {
 	stopNow chan struct{} // closed when stopping must not wait any longer
 	done    chan struct{} // closed when all has ended
 	mu      sync.Mutex
-	err     error // why the server stopped by itself
+	err     error // what Err returns
 	hurried bool
 }
 
@@ -172,7 +172,7 @@ func (s *Server) startMesh(cred *credential.Credential) error {
 	if err != nil {
 		return err
 	}
-	if err := s.state.saveIncarnation(last + 1); err != nil {
+	if err := s.state.saveIncarnation(last + mesh.Reserve); err != nil {
 		return err
 	}
 	hello := rpc.NewHello(s.cfg.Version)
@@ -186,6 +186,7 @@ func (s *Server) startMesh(cred *credential.Credential) error {
 		Self:        overlay.Peer{ID: s.url.ID, Address: s.url.Address(), Instance: hello.Instance},
 		Hello:       hello,
 		Incarnation: last + 1,
+		Reserved:    last + mesh.Reserve,
 		Remembered:  s.state.peers(),
 		Dial: func(ctx context.Context, addr string, want circuit.ServerID) (mesh.Conn, error) {
 			return links.Dial(ctx, addr, want)
@@ -229,12 +230,17 @@ func (s *Server) onTaken(address string) {
 
 // fail begins to stop the server, because of err.
 func (s *Server) fail(err error) {
+	s.blame(err)
+	s.suicide()
+}
+
+// blame says why the server stops, unless that is known.
+func (s *Server) blame(err error) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.err == nil {
 		s.err = err
 	}
-	s.mu.Unlock()
-	s.suicide()
 }
 
 // join begins to join the circuits of Config.Join.
@@ -253,7 +259,8 @@ func (s *Server) URL() circuit.URL { return s.url }
 // itself.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Err returns why the server stopped by itself; nil if it was asked to.
+// Err returns why the server stopped by itself, or not as it should; nil if it did
+// as it was asked to.
 func (s *Server) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

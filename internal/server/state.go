@@ -52,7 +52,7 @@ type state struct {
 	id  circuit.ServerID
 	key circuit.Key // zero if none is kept
 
-	mu sync.Mutex // serialises writers of files
+	mu sync.Mutex // serialises writers of files; held while one waits for the disk
 }
 
 // openState opens and locks a data directory, made if it is not there; dir ""
@@ -184,7 +184,8 @@ func (s *state) saveKey(k circuit.Key) error {
 	return credential.SaveKey(filepath.Join(s.dir, keyFile), k)
 }
 
-// incarnation returns the incarnation last kept, 0 if none is.
+// incarnation returns the incarnation last kept, 0 if none is: no life before used
+// a higher one.
 func (s *state) incarnation() (uint64, error) {
 	b, err := os.ReadFile(filepath.Join(s.dir, incarnationFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -262,8 +263,13 @@ func (s *state) write(name, text string) error {
 	return nil
 }
 
-// close unlocks the data directory, and removes a temporary one.
+// close unlocks the data directory, and removes a temporary one. Where a write of
+// it hangs, both are left to the end of the process: nobody else may use it before.
 func (s *state) close() {
+	if !s.mu.TryLock() {
+		return
+	}
+	defer s.mu.Unlock()
 	if s.temp && s.dir != "" {
 		_ = os.RemoveAll(s.dir) // what cannot be removed is swept by the next server
 	}

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/gocircuit/circuit"
 	"github.com/gocircuit/circuit/internal/credential"
 	"github.com/gocircuit/circuit/internal/dialfile"
 )
@@ -17,6 +18,9 @@ import (
 const (
 	leaveTime = 2 * time.Second // to tell the circuit
 	drainTime = time.Second     // for calls to end by themselves
+
+	stopTime  = 15 * time.Second // all of them, beyond the grace of processes
+	hurryTime = 2 * time.Second  // all that is left once there is no time
 )
 
 // serve begins to accept connections, and lets local clients find the server.
@@ -39,7 +43,9 @@ func (s *Server) serve() {
 
 // Close stops the server: it leaves the circuit, ends what its users run, and
 // returns when all is done. When ctx ends, it does the rest at once. Every call
-// returns when the server has stopped, which needs only one.
+// returns when the server has stopped, which needs only one. What hangs, as with a
+// disk that does not answer, is not waited for without end: it is left to the end
+// of the process.
 func (s *Server) Close(ctx context.Context) {
 	s.suicide()
 	select {
@@ -60,9 +66,30 @@ func (s *Server) suicide() {
 	s.stop.Do(func() { go s.shutdown() }) // ends by closing done, which Close waits for
 }
 
+// shutdown lets the server end, in the time that there is.
 func (s *Server) shutdown() {
 	defer close(s.done)
 	<-s.ready // the mesh may ask for it while the server is still being put together
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.end()
+	}()
+	select {
+	case <-ended:
+		return
+	case <-s.stopNow:
+	case <-time.After(s.cfg.Grace + stopTime - hurryTime):
+	}
+	select {
+	case <-ended:
+	case <-time.After(hurryTime):
+		s.blame(circuit.At("start", "", circuit.Errorf(circuit.Timeout, "the server did not stop as it should; something that it waits for hangs, perhaps a disk")))
+	}
+}
+
+// end ends all that the server consists of.
+func (s *Server) end() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var watch sync.WaitGroup
