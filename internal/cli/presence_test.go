@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -105,6 +107,51 @@ func TestServersAndOverlay(t *testing.T) {
 	wantMatch(t, p.must(t, "overlay", "-o", "dot"), `^graph circuit {\n(?s:.*)\t"`+paths[0]+`" -- "`+paths[1]+`" \[style=solid\];\n}\n$`)
 	program{}.fails(t, exitUsage, `overlay: -o "yaml": expected text, json or dot`, "overlay", "-o", "yaml")
 	program{}.fails(t, exitUsage, `servers: -o "dot": expected text or json`, "servers", "-o", "dot")
+}
+
+// TestUndialableServer asks all servers, of which one advertises an address where
+// it is not found: ls ended there, and all named the address.
+func TestUndialableServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	foreign := startServer(t, server.Config{})
+	for address, says := range map[string]string{
+		l.Addr().String():       "nothing listens there",
+		foreign.URL().Address(): "this server belongs to another circuit",
+	} {
+		t.Run(says, func(t *testing.T) { undialable(t, address, says) })
+	}
+}
+
+func undialable(t *testing.T, address, says string) {
+	s := startServer(t, server.Config{})
+	p, x := onServer(t, s)
+	data := t.TempDir()
+	const lost = "/X0000000000000001" // before all others
+	if err := os.WriteFile(filepath.Join(data, "id"), []byte(lost[1:]+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	startServer(t, server.Config{Join: []circuit.URL{s.URL()}, DataDir: data, Advertise: address})
+	for deadline := time.Now().Add(10 * time.Second); len(s.Members()) < 2; {
+		if time.Now().After(deadline) {
+			t.Fatal("two servers are no circuit after 10 s")
+		}
+	}
+	p.must(t, "mkchan", x+"/here")
+	for _, args := range [][]string{{"ls", "/..."}, {"servers"}, {"overlay"}} {
+		r := p.run(args...)
+		if r.code != exitSome || !strings.Contains(r.stdout, x) && args[0] != "overlay" {
+			t.Errorf("circuit %v: exit code %d, printed %q", args, r.code, r.stdout)
+		}
+		wantMatch(t, r.stderr, `^circuit: `+args[0]+` `+lost+`: `+address+`: `+says)
+		if args[0] == "ls" && r.stdout != fmt.Sprintf("---- %s\nchan %s/here\n", x, x) {
+			t.Errorf("ls printed %q", r.stdout)
+		}
+	}
+	p.fails(t, exitUnreachable, "circuit: peek "+lost+": "+address+": ", "peek", lost)
 }
 
 // TestBadOverlay prints a graph with all that can be wrong with one.
