@@ -55,12 +55,24 @@ func (m *Mesh) Join(ctx context.Context, address string, id circuit.ServerID) er
 			last = j.last
 		}
 		m.endJoin(j, nil)
-		m.tellOverlay(overlay.Unseed{Address: address})
+		if !m.joining(address) {
+			m.tellOverlay(overlay.Unseed{Address: address})
+		}
 	})
 	return circuit.Errorf(circuit.Unreachable, "not joined in time: "+reason(last))
 }
 
 // The methods below are called with the lock held.
+
+// joining reports whether a Join to an address is under way.
+func (m *Mesh) joining(address string) bool {
+	for j := range m.joins {
+		if j.address == address {
+			return true
+		}
+	}
+	return false
+}
 
 func (m *Mesh) seedReached(out overlay.SeedReached) {
 	for j := range m.joins {

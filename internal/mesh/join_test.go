@@ -101,6 +101,30 @@ func TestJoinAcrossCut(t *testing.T) {
 	})
 }
 
+// TestJoinEndedAnother: a Join that ran out of time ended another to the same
+// address, which had time left.
+func TestJoinEndedAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		defer func() { c.stop() }()
+		n, address := c.nodes[0], host(1)+":11022"
+		short, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() { first <- n.Join(short, address, 0) }()
+		time.Sleep(300 * time.Millisecond)
+		go func() { second <- n.Join(t.Context(), address, 0) }()
+		if err := <-first; circuit.KindOf(err) != circuit.Unreachable {
+			t.Errorf("the first: %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		c.nodes = append(c.nodes, c.start(1, spec{}))
+		if err := <-second; err != nil {
+			t.Errorf("the second: %v", err)
+		}
+	})
+}
+
 // TestVersionsAreNamed links up as a server of the future, and reads why it is
 // refused.
 func TestVersionsAreNamed(t *testing.T) {
