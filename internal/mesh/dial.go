@@ -168,6 +168,8 @@ func reason(f overlay.Failure) string {
 		return "the ID of this server is that of another one there"
 	case overlay.Unsupported:
 		return "it speaks no protocol version that this server speaks"
+	case overlay.TooMany:
+		return fmt.Sprintf("it is not tried, for this server has its limit of %d servers to join", overlay.MaxSeeds)
 	}
 	return "no answer"
 }

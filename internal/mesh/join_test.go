@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,7 @@ import (
 	"github.com/gocircuit/circuit"
 	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
 	"github.com/gocircuit/circuit/internal/credential"
+	"github.com/gocircuit/circuit/internal/overlay"
 	"github.com/gocircuit/circuit/internal/rpc"
 	"github.com/gocircuit/circuit/internal/transport"
 )
@@ -121,6 +123,23 @@ func TestJoinEndedAnother(t *testing.T) {
 		c.nodes = append(c.nodes, c.start(1, spec{}))
 		if err := <-second; err != nil {
 			t.Errorf("the second: %v", err)
+		}
+	})
+}
+
+// TestJoinBeyondTheLimit: a Join that there was no place for was said to have no
+// answer.
+func TestJoinBeyondTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2)
+		defer c.stop()
+		for i := range overlay.MaxSeeds {
+			c.nodes[0].Seed(fmt.Sprintf("h%d:1", 100+i), 0)
+		}
+		began := time.Now()
+		err := c.nodes[0].Join(t.Context(), c.nodes[1].addr, 0)
+		if circuit.KindOf(err) != circuit.Exhausted || !strings.Contains(err.Error(), fmt.Sprint(overlay.MaxSeeds)) || time.Since(began) > 0 {
+			t.Errorf("got %v of kind %v after %v", err, circuit.KindOf(err), time.Since(began))
 		}
 	})
 }

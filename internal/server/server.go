@@ -83,6 +83,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 			err = circuit.At("start", "", err)
 		}
 	}()
+	if err = s.cfg.check(); err != nil {
+		return nil, err
+	}
 	if s.state, err = openState(cfg.DataDir); err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/gocircuit/circuit"
 	"github.com/gocircuit/circuit/client"
 	"github.com/gocircuit/circuit/internal/credential"
+	"github.com/gocircuit/circuit/internal/overlay"
 	"github.com/gocircuit/circuit/internal/server"
 )
 
@@ -88,6 +89,12 @@ func TestStartRefuses(t *testing.T) {
 	other.Key = credential.NewKey()
 	bare := running.URL()
 	bare.Key = circuit.Key{}
+	many := []circuit.URL{running.URL(), running.URL()} // the same again is no other
+	for port := range overlay.MaxSeeds {
+		u := running.URL()
+		u.Port = 1 + port
+		many = append(many, u)
+	}
 	for name, c := range map[string]struct {
 		change func(*server.Config)
 		kind   circuit.ErrorKind
@@ -100,6 +107,7 @@ func TestStartRefuses(t *testing.T) {
 		"no such interface":     {func(c *server.Config) { c.Interface = "nonesuch0" }, circuit.Invalid, "nonesuch0"},
 		"not the interface's":   {func(c *server.Config) { c.Addr, c.Interface = "127.0.0.64:0", loopback(t) }, circuit.Invalid, "127.0.0.64"},
 		"all, and an interface": {func(c *server.Config) { c.Addr, c.Interface = "0.0.0.0:0", loopback(t) }, circuit.Invalid, "0.0.0.0"},
+		"too many to join":      {func(c *server.Config) { c.Join = many }, circuit.Invalid, "65 servers"},
 		"bad advertise":         {func(c *server.Config) { c.Advertise = "nowhere" }, circuit.Invalid, "advertise"},
 		"two keys":              {func(c *server.Config) { c.Join = []circuit.URL{running.URL(), other} }, circuit.Invalid, "one circuit"},
 		"no key":                {func(c *server.Config) { c.Join = []circuit.URL{bare} }, circuit.Invalid, "no key"},
