@@ -202,6 +202,7 @@ func TestBadLinks(t *testing.T) {
 		{"mute", nil, circuit.Timeout},
 		{"no hello", &circuitv1.Hello{}, circuit.Unsupported},
 		{"another's ID", hello(func(h *circuitv1.Hello) { h.Server = 51 }), circuit.Denied},
+		{"an address that no record holds", hello(func(h *circuitv1.Hello) { h.Address = strings.Repeat("h", MaxAddress-1) + ":1" }), circuit.Invalid},
 		{"no address", hello(func(h *circuitv1.Hello) { h.Address = "" }), circuit.Invalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -222,6 +223,19 @@ func TestBadLinks(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLongestAddress joins with the longest address that there may be.
+func TestLongestAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		defer func() { c.stop() }()
+		long := strings.Repeat("h", MaxAddress-len(":11022"))
+		sp := spec{key: c.key, id: 2, network: c.memory.Host(long), addr: long + ":11022"}
+		c.nodes = append(c.nodes, startNode(t, sp))
+		c.nodes[1].Seed(c.nodes[0].addr, 0)
+		await(t, 5*time.Second, c.nodes...)
+	})
 }
 
 // TestClientsDoNotLink calls Link with a client's certificate.

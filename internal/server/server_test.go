@@ -109,6 +109,7 @@ func TestStartRefuses(t *testing.T) {
 		"all, and an interface": {func(c *server.Config) { c.Addr, c.Interface = "0.0.0.0:0", loopback(t) }, circuit.Invalid, "0.0.0.0"},
 		"too many to join":      {func(c *server.Config) { c.Join = many }, circuit.Invalid, "65 servers"},
 		"bad advertise":         {func(c *server.Config) { c.Advertise = "nowhere" }, circuit.Invalid, "advertise"},
+		"too long an address":   {func(c *server.Config) { c.Advertise = strings.Repeat("h", 600) + ":1" }, circuit.Invalid, "602 bytes, and 512"},
 		"two keys":              {func(c *server.Config) { c.Join = []circuit.URL{running.URL(), other} }, circuit.Invalid, "one circuit"},
 		"no key":                {func(c *server.Config) { c.Join = []circuit.URL{bare} }, circuit.Invalid, "no key"},
 		"address of another":    {func(c *server.Config) { c.Addr = "192.0.2.1:0" }, circuit.Invalid, "192.0.2.1"},
