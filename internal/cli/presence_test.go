@@ -88,6 +88,36 @@ func TestOverflow(t *testing.T) {
 	wantMatch(t, p.must(t, "ls", "-l", x), `(?m)^@leave 0 pending, 1 lost +`+x+`/gone$`)
 }
 
+// TestOverflowAndScrub: a recv --all that had missed events exited 8 when the
+// subscription was scrubbed, as if it had them all.
+func TestOverflowAndScrub(t *testing.T) {
+	s := startServer(t, server.Config{Limits: server.Limits{Events: 1}})
+	p, x := onServer(t, s)
+	gone := x + "/gone"
+	for _, lost := range []bool{true, false} {
+		p.must(t, "mk@leave", gone)
+		last := comeAndGo(t, s)
+		if lost {
+			last = comeAndGo(t, s)
+		}
+		ended := make(chan result, 1)
+		go func() { ended <- p.run("recv", "--all", gone) }()
+		for deadline := time.Now().Add(10 * time.Second); !strings.Contains(p.must(t, "peek", gone), `"NumRecv": 1,`); {
+			if time.Now().After(deadline) {
+				t.Fatal("nothing is received in 10 s")
+			}
+		}
+		p.must(t, "scrub", gone)
+		r, code, stdout := <-ended, exitClosed, last+"\n"
+		if lost {
+			code, stdout = exitFailed, "overflow 1\n"+stdout
+		}
+		if r.code != code || r.stdout != stdout || !strings.HasSuffix(r.stderr, "circuit: recv "+gone+": the subscription was scrubbed\n") {
+			t.Errorf("lost %v: exit code %d, printed %q, standard error %q", lost, r.code, r.stdout, r.stderr)
+		}
+	}
+}
+
 func TestServersAndOverlay(t *testing.T) {
 	s := startServer(t, server.Config{Version: "circuit v1"})
 	other := startServer(t, server.Config{Join: []circuit.URL{s.URL()}, Version: "circuit v1"})
