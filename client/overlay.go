@@ -116,7 +116,7 @@ func (d *drawing) server(id ServerID) *OverlayServer {
 }
 
 func (d *drawing) measure() *Overlay {
-	o := &Overlay{}
+	o := &Overlay{Servers: []OverlayServer{}, Links: []OverlayLink{}}
 	g := graph.New(len(d.servers))
 	number := make(map[ServerID]int)
 	ids := slices.Sorted(maps.Keys(d.servers))

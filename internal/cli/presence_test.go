@@ -184,6 +184,30 @@ func undialable(t *testing.T, address, says string) {
 	p.fails(t, exitUnreachable, "circuit: peek "+lost+": "+address+": ", "peek", lost)
 }
 
+// TestJSONForScripts wants numbers of bytes to be numbers, lists to be lists, also
+// empty ones, and servers to be paths: peek printed "0", null and X....
+func TestJSONForScripts(t *testing.T) {
+	s := startServer(t, server.Config{})
+	p, x := onServer(t, s)
+	p.must(t, "mkchan", x+"/c", "3")
+	p.with(`{"Path":"/bin/true"}`).must(t, "mkproc", x+"/p")
+	p.must(t, "wait", x+"/p")
+	for _, args := range [][]string{{"peek", x}, {"peek", x + "/p"}, {"wait", x + "/p"}, {"peek", x + "/c"}, {"servers"}, {"overlay"}} {
+		out := p.must(t, append(args, "-o", "json")...)
+		for _, field := range []string{"SpoolBytes", "ChanBytes", "MaxRSS", "BufferedBytes", "Servers", "Neighbours", "Args", "Links", "Components"} {
+			if strings.Contains(out, `"`+field+`":"`) || strings.Contains(out, `"`+field+`":null`) {
+				t.Errorf("circuit %v: %s in %s", args, field, out)
+			}
+		}
+	}
+	other := startServer(t, server.Config{Join: []circuit.URL{s.URL()}})
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(p.must(t, "peek", "-o", "json", x), `"Neighbours":["`+other.URL().ID.Path().String()+`"]`); {
+		if time.Now().After(deadline) {
+			t.Fatalf("after 10 s: %s", p.must(t, "peek", "-o", "json", x))
+		}
+	}
+}
+
 // TestBadOverlay prints a graph with all that can be wrong with one.
 func TestBadOverlay(t *testing.T) {
 	path := func(id circuit.ServerID) client.Path { return id.Path() }
