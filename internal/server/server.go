@@ -141,6 +141,7 @@ func (s *Server) listen(cred *credential.Credential, inURL bool) error {
 	if n := len(s.url.Address()); n > mesh.MaxAddress {
 		return circuit.Errorf(circuit.Invalid, fmt.Sprintf("the address to advertise has %d bytes, and %d are the most", n, mesh.MaxAddress))
 	}
+	s.warnOfLoopback()
 	s.url.PID, s.url.ID = os.Getpid(), s.state.id
 	if inURL {
 		s.url.Key = s.key

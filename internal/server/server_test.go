@@ -17,6 +17,7 @@ import (
 	"github.com/gocircuit/circuit/internal/credential"
 	"github.com/gocircuit/circuit/internal/overlay"
 	"github.com/gocircuit/circuit/internal/server"
+	"github.com/gocircuit/circuit/internal/transport"
 )
 
 // config returns the configuration of a server for a test.
@@ -125,6 +126,37 @@ func TestStartRefuses(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), other.Key.Encode()) {
 			t.Errorf("%s: the error tells a key", name)
+		}
+	}
+}
+
+// TestLoopbackWasNotWarnedOf starts servers that join others elsewhere, and says
+// who cannot be reached from there.
+func TestLoopbackWasNotWarnedOf(t *testing.T) {
+	for _, tt := range []struct {
+		advertise, join string
+		warned          bool
+	}{
+		{"", "192.0.2.1:11022", true},
+		{"localhost:1", "example.invalid:11022", true},
+		{"[::1]:1", "192.0.2.1:11022", true},
+		{"", "127.0.0.2:1", false},
+		{"", "localhost:1", false},
+		{"", "[::1]:1", false},
+		{"192.0.2.2:1", "192.0.2.1:11022", false},
+	} {
+		u, err := circuit.ParseURL(tt.join)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		cfg := config(t)
+		cfg.Network = transport.NewMemory().Host("127.0.0.1")
+		cfg.Key, cfg.Advertise, cfg.Join = credential.NewKey(), tt.advertise, []circuit.URL{u}
+		cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+		stop(start(t, cfg))
+		if got := strings.Contains(log.String(), "-a or --advertise"); got != tt.warned {
+			t.Errorf("advertise %q, join %s: warned %v\n%s", tt.advertise, tt.join, got, &log)
 		}
 	}
 }
