@@ -9,8 +9,8 @@ import (
 )
 
 // Size is a number of bytes, not negative. As text it is a whole number and an
-// optional unit: "64MiB", "2GiB", "500kB", "123". In JSON it is such a string
-// or a number.
+// optional unit: "64MiB", "2GiB", "500kB", "123". In JSON it is a number, for which
+// such a string is taken as well.
 type Size int64
 
 var sizeUnits = []struct {
@@ -46,9 +46,6 @@ func (s Size) String() string {
 	}
 	return strconv.FormatInt(int64(s), 10)
 }
-
-// MarshalJSON writes the size as String does, in quotes.
-func (s Size) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
 
 // UnmarshalJSON takes a string such as "64MiB", or a number of bytes.
 func (s *Size) UnmarshalJSON(b []byte) error {

@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -70,11 +71,22 @@ func (c *Client) Overlay(ctx context.Context, opts ...ViewOption) (*Overlay, err
 	d := drawing{servers: make(map[ServerID]*OverlayServer), links: make(map[[2]ServerID]int)}
 	for v, err := range c.ViewServers(ctx, opts...) {
 		if err != nil && v.ID == 0 {
-			return nil, circuit.At("overlay", "", err)
+			return nil, inOverlay(err)
 		}
-		d.add(v, err)
+		d.add(v, inOverlay(err))
 	}
 	return d.measure(), nil
+}
+
+// inOverlay returns the failure of a part as one of Overlay.
+func inOverlay(err error) error {
+	var e *circuit.Error
+	if !errors.As(err, &e) {
+		return circuit.At("overlay", "", err)
+	}
+	c := *e
+	c.Op = "overlay"
+	return &c
 }
 
 // drawing is an Overlay that is being put together.
@@ -104,7 +116,7 @@ func (d *drawing) server(id ServerID) *OverlayServer {
 }
 
 func (d *drawing) measure() *Overlay {
-	o := &Overlay{}
+	o := &Overlay{Servers: []OverlayServer{}, Links: []OverlayLink{}}
 	g := graph.New(len(d.servers))
 	number := make(map[ServerID]int)
 	ids := slices.Sorted(maps.Keys(d.servers))

@@ -19,7 +19,7 @@ Prints the state of what an anchor holds, as JSON. A process:
   Exit                    null while it runs; then such as "exit status 7"
   Phase                   running, stopped, exited, signaled or lost
   ExitCode, Signal        how it ended: -1 while it runs, 128+n for signal n
-  Pid, Started, Ended, CPUTime (nanoseconds), MaxRSS
+  Pid, Started, Ended, CPUTime (nanoseconds), MaxRSS (bytes)
   Stdin, Stdout, Stderr   bytes written; of output also kept, given up, and why
                           the process is held back, if it is
 
@@ -37,8 +37,8 @@ A subscription:
   Overflow, Limit         events given up, and how many may wait
   NumEvents, NumRecv, Receivers, Redelivered
 
-A server: its ID, Address, PID, Version, when it Started and Joined a circuit, the
-Neighbours that it has links with, and how much it hosts.
+A server: its ID, Address, PID, Version, when it Started and Joined a circuit, how
+much it hosts, and the paths of the Neighbours that it has links with.
 `
 
 func (a *app) peekCommand() command {
@@ -68,15 +68,40 @@ func peek(ctx context.Context, anchor *client.Anchor) (any, error) {
 	}
 	switch e := element.(type) {
 	case *client.Proc:
-		return e.Stat(ctx)
+		stat, err := e.Stat(ctx)
+		return procState(stat), err
 	case *client.Chan:
 		return e.Stat(ctx)
 	case *client.Subscription:
 		return e.Stat(ctx)
 	case *client.Server:
-		return e.Stat(ctx)
+		stat, err := e.Stat(ctx)
+		return serverState{stat, paths(stat.Neighbours)}, err
 	case *client.Opaque:
 		return client.Entry{Path: e.Path(), Kind: e.Kind(), Generation: e.Generation(), State: e.State()}, nil
 	}
 	return nil, &client.Error{Kind: client.ErrUnsupported}
+}
+
+// procState returns the state of a process as it is printed.
+func procState(s client.ProcStat) client.ProcStat {
+	if s.Cmd.Args == nil {
+		s.Cmd.Args = []string{}
+	}
+	return s
+}
+
+// serverState is the state of a server as circuit peek prints it.
+type serverState struct {
+	client.ServerStat
+	Neighbours []client.Path
+}
+
+// paths returns the anchors of servers, as lists of them are printed.
+func paths(ids []client.ServerID) []client.Path {
+	all := make([]client.Path, 0, len(ids))
+	for _, id := range ids {
+		all = append(all, id.Path())
+	}
+	return all
 }

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -86,6 +88,36 @@ func TestOverflow(t *testing.T) {
 	wantMatch(t, p.must(t, "ls", "-l", x), `(?m)^@leave 0 pending, 1 lost +`+x+`/gone$`)
 }
 
+// TestOverflowAndScrub: a recv --all that had missed events exited 8 when the
+// subscription was scrubbed, as if it had them all.
+func TestOverflowAndScrub(t *testing.T) {
+	s := startServer(t, server.Config{Limits: server.Limits{Events: 1}})
+	p, x := onServer(t, s)
+	gone := x + "/gone"
+	for _, lost := range []bool{true, false} {
+		p.must(t, "mk@leave", gone)
+		last := comeAndGo(t, s)
+		if lost {
+			last = comeAndGo(t, s)
+		}
+		ended := make(chan result, 1)
+		go func() { ended <- p.run("recv", "--all", gone) }()
+		for deadline := time.Now().Add(10 * time.Second); !strings.Contains(p.must(t, "peek", gone), `"NumRecv": 1,`); {
+			if time.Now().After(deadline) {
+				t.Fatal("nothing is received in 10 s")
+			}
+		}
+		p.must(t, "scrub", gone)
+		r, code, stdout := <-ended, exitClosed, last+"\n"
+		if lost {
+			code, stdout = exitFailed, "overflow 1\n"+stdout
+		}
+		if r.code != code || r.stdout != stdout || !strings.HasSuffix(r.stderr, "circuit: recv "+gone+": the subscription was scrubbed\n") {
+			t.Errorf("lost %v: exit code %d, printed %q, standard error %q", lost, r.code, r.stdout, r.stderr)
+		}
+	}
+}
+
 func TestServersAndOverlay(t *testing.T) {
 	s := startServer(t, server.Config{Version: "circuit v1"})
 	other := startServer(t, server.Config{Join: []circuit.URL{s.URL()}, Version: "circuit v1"})
@@ -105,6 +137,75 @@ func TestServersAndOverlay(t *testing.T) {
 	wantMatch(t, p.must(t, "overlay", "-o", "dot"), `^graph circuit {\n(?s:.*)\t"`+paths[0]+`" -- "`+paths[1]+`" \[style=solid\];\n}\n$`)
 	program{}.fails(t, exitUsage, `overlay: -o "yaml": expected text, json or dot`, "overlay", "-o", "yaml")
 	program{}.fails(t, exitUsage, `servers: -o "dot": expected text or json`, "servers", "-o", "dot")
+}
+
+// TestUndialableServer asks all servers, of which one advertises an address where
+// it is not found: ls ended there, and all named the address.
+func TestUndialableServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	foreign := startServer(t, server.Config{})
+	for address, says := range map[string]string{
+		l.Addr().String():       "nothing listens there",
+		foreign.URL().Address(): "this server belongs to another circuit",
+	} {
+		t.Run(says, func(t *testing.T) { undialable(t, address, says) })
+	}
+}
+
+func undialable(t *testing.T, address, says string) {
+	s := startServer(t, server.Config{})
+	p, x := onServer(t, s)
+	data := t.TempDir()
+	const lost = "/X0000000000000001" // before all others
+	if err := os.WriteFile(filepath.Join(data, "id"), []byte(lost[1:]+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	startServer(t, server.Config{Join: []circuit.URL{s.URL()}, DataDir: data, Advertise: address})
+	for deadline := time.Now().Add(10 * time.Second); len(s.Members()) < 2; {
+		if time.Now().After(deadline) {
+			t.Fatal("two servers are no circuit after 10 s")
+		}
+	}
+	p.must(t, "mkchan", x+"/here")
+	for _, args := range [][]string{{"ls", "/..."}, {"servers"}, {"overlay"}} {
+		r := p.run(args...)
+		if r.code != exitSome || !strings.Contains(r.stdout, x) && args[0] != "overlay" {
+			t.Errorf("circuit %v: exit code %d, printed %q", args, r.code, r.stdout)
+		}
+		wantMatch(t, r.stderr, `^circuit: `+args[0]+` `+lost+`: `+address+`: `+says)
+		if args[0] == "ls" && r.stdout != fmt.Sprintf("---- %s\nchan %s/here\n", x, x) {
+			t.Errorf("ls printed %q", r.stdout)
+		}
+	}
+	p.fails(t, exitUnreachable, "circuit: peek "+lost+": "+address+": ", "peek", lost)
+}
+
+// TestJSONForScripts wants numbers of bytes to be numbers, lists to be lists, also
+// empty ones, and servers to be paths: peek printed "0", null and X....
+func TestJSONForScripts(t *testing.T) {
+	s := startServer(t, server.Config{})
+	p, x := onServer(t, s)
+	p.must(t, "mkchan", x+"/c", "3")
+	p.with(`{"Path":"/bin/true"}`).must(t, "mkproc", x+"/p")
+	p.must(t, "wait", x+"/p")
+	for _, args := range [][]string{{"peek", x}, {"peek", x + "/p"}, {"wait", x + "/p"}, {"peek", x + "/c"}, {"servers"}, {"overlay"}} {
+		out := p.must(t, append(args, "-o", "json")...)
+		for _, field := range []string{"SpoolBytes", "ChanBytes", "MaxRSS", "BufferedBytes", "Servers", "Neighbours", "Args", "Links", "Components"} {
+			if strings.Contains(out, `"`+field+`":"`) || strings.Contains(out, `"`+field+`":null`) {
+				t.Errorf("circuit %v: %s in %s", args, field, out)
+			}
+		}
+	}
+	other := startServer(t, server.Config{Join: []circuit.URL{s.URL()}})
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(p.must(t, "peek", "-o", "json", x), `"Neighbours":["`+other.URL().ID.Path().String()+`"]`); {
+		if time.Now().After(deadline) {
+			t.Fatalf("after 10 s: %s", p.must(t, "peek", "-o", "json", x))
+		}
+	}
 }
 
 // TestBadOverlay prints a graph with all that can be wrong with one.

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 
@@ -29,7 +30,8 @@ each message as {"Redelivered":false,"Data":"base64"}.
 From a subscription (mk@join, mk@leave), recv receives in the same way, a message
 an event, and prints the path of the server that joined or left, on a line. Where
 events were given up because too many waited, it prints a line with overflow and
-how many, and exits 1 in the end; circuit ls / tells who is there. With -o json:
+how many, and exits 1 in the end, also where that is a scrub, for which it exits 8
+otherwise; circuit ls / tells who is there. With -o json:
 Change (present, joined, left, failed or overflow), Path, Address, Version, Time,
 and where they say something, Lost and Redelivered.
 `
@@ -140,6 +142,10 @@ func (a *app) receiveEvents(path string, r *client.EventReceiver, n int, all boo
 		e, err := r.Next()
 		if err == nil {
 			err = a.printEvent(path, e)
+		}
+		if missed && errors.Is(err, client.ErrClosed) { // not all of them
+			fmt.Fprintf(a.stderr, "circuit: %s\n", plainError(err))
+			break
 		}
 		if err != nil {
 			return err

@@ -102,10 +102,7 @@ func (a *app) printServerView(v client.ServerView, answered bool) error {
 	row := serverRow{Path: v.ID.Path(), Address: v.Address, Version: v.Version, Joined: v.Joined, Age: max(0, time.Since(v.Joined))}
 	trip, links := "-", "-"
 	if answered {
-		row.RoundTrip, row.Neighbours = &v.RoundTrip, make([]client.Path, 0, len(v.Stat.Neighbours))
-		for _, n := range v.Stat.Neighbours {
-			row.Neighbours = append(row.Neighbours, n.Path())
-		}
+		row.RoundTrip, row.Neighbours = &v.RoundTrip, paths(v.Stat.Neighbours)
 		trip, links = fmt.Sprintf("%.2fms", v.RoundTrip.Seconds()*1000), fmt.Sprint(len(row.Neighbours))
 	}
 	if a.flags.json() {

@@ -22,12 +22,13 @@ Runs a server, and prints one line on standard output, its URL, once it is usabl
 Copy it to the -j of the next server. Unless a key is configured, the URL holds
 the circuit's key, and is as secret.
 
-  -a HOST:PORT          listen here (127.0.0.1:11022); port 0 takes any, and no
-                        host, or 0.0.0.0, listens on all interfaces
+  -a HOST:PORT          listen here (127.0.0.1:11022, which other hosts cannot
+                        reach); port 0 takes any, and no host, or 0.0.0.0,
+                        listens on all interfaces
   -j URL                join the circuit of this server: a URL, @FILE, - for
-                        standard input, or HOST:PORT with a key; may be repeated,
-                        any one that answers is enough, and if none does, the
-                        server keeps trying
+                        standard input, or HOST:PORT with a key; may be repeated
+                        for up to 64 servers, any one that answers is enough, and
+                        if none does, the server keeps trying
   --key FILE            the circuit's key, as circuit keygen makes it (or
                         CIRCUIT_KEY)
   --if NAME             listen on the address of this network interface; -a, if

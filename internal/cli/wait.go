@@ -34,7 +34,7 @@ func (a *app) waitCommand() command {
 				if err != nil {
 					return err
 				}
-				if err := a.printState(stat); err != nil {
+				if err := a.printState(procState(stat)); err != nil {
 					return err
 				}
 				if stat.Phase == client.LostProc {

@@ -122,7 +122,7 @@ func (w *waiting) one(ctx context.Context, path string) {
 		err := w.app.printJSON(struct {
 			Path string
 			client.ProcStat
-		}{path, stat})
+		}{path, procState(stat)})
 		if w.broken == nil {
 			w.broken = err
 		}

@@ -19,6 +19,10 @@ import (
 	"github.com/gocircuit/circuit/internal/transport"
 )
 
+// MaxAddress is how many bytes the address that a server advertises has at most:
+// the records of the membership hold no more.
+const MaxAddress = 512
+
 // dial makes one connection, as the overlay asked, and carries its link.
 func (m *Mesh) dial(want overlay.Connect) {
 	failed := func(why overlay.Failure) {
@@ -92,6 +96,9 @@ func (m *Mesh) introduced(hello *circuitv1.Hello, proved credential.Peer) (overl
 	}
 	if _, err := circuit.ParseURL(hello.GetAddress()); err != nil {
 		return overlay.Peer{}, circuit.Errorf(circuit.Invalid, "a server advertises an address that is none")
+	}
+	if n := len(hello.GetAddress()); n > MaxAddress {
+		return overlay.Peer{}, circuit.Errorf(circuit.Invalid, fmt.Sprintf("a server advertises an address of %d bytes, and %d are the most", n, MaxAddress))
 	}
 	return overlay.Peer{ID: proved.ID, Address: hello.GetAddress(), Instance: hello.GetInstance()}, nil
 }
@@ -168,6 +175,8 @@ func reason(f overlay.Failure) string {
 		return "the ID of this server is that of another one there"
 	case overlay.Unsupported:
 		return "it speaks no protocol version that this server speaks"
+	case overlay.TooMany:
+		return fmt.Sprintf("it is not tried, for this server has its limit of %d servers to join", overlay.MaxSeeds)
 	}
 	return "no answer"
 }

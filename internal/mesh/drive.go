@@ -68,7 +68,6 @@ func (m *Mesh) doOverlay(out overlay.Output) {
 		m.log.Debug("reached a server to join", slog.String("address", out.Address), slog.Any("server", out.ID))
 		m.seedReached(out)
 	case overlay.SeedFailed:
-		m.log.Warn("a server to join does not answer as it should; trying on", slog.String("address", out.Address), slog.String("reason", reason(out.Failure)))
 		m.seedFailed(out)
 	case overlay.Taken:
 		m.cfg.OnTaken(out.Address)

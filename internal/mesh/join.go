@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/gocircuit/circuit"
@@ -30,8 +31,9 @@ func (m *Mesh) Seed(address string, id circuit.ServerID) {
 // ends, and no longer. Errors
 // are of kind Denied where the keys differ, Invalid where the address is this
 // server's own or not that of the expected server, Exists where this server's
-// ID is another's there, Unsupported, or Unreachable: then it may still come
-// about if that server had answered, and not otherwise.
+// ID is another's there, Unsupported, Exhausted where it tries as many as it may
+// already, or Unreachable: then it may still come about if that server had
+// answered, and not otherwise.
 func (m *Mesh) Join(ctx context.Context, address string, id circuit.ServerID) error {
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
@@ -55,12 +57,24 @@ func (m *Mesh) Join(ctx context.Context, address string, id circuit.ServerID) er
 			last = j.last
 		}
 		m.endJoin(j, nil)
-		m.tellOverlay(overlay.Unseed{Address: address})
+		if !m.joining(address) {
+			m.tellOverlay(overlay.Unseed{Address: address})
+		}
 	})
 	return circuit.Errorf(circuit.Unreachable, "not joined in time: "+reason(last))
 }
 
 // The methods below are called with the lock held.
+
+// joining reports whether a Join to an address is under way.
+func (m *Mesh) joining(address string) bool {
+	for j := range m.joins {
+		if j.address == address {
+			return true
+		}
+	}
+	return false
+}
 
 func (m *Mesh) seedReached(out overlay.SeedReached) {
 	for j := range m.joins {
@@ -77,6 +91,11 @@ func (m *Mesh) seedReached(out overlay.SeedReached) {
 }
 
 func (m *Mesh) seedFailed(out overlay.SeedFailed) {
+	why, text := slog.String("reason", reason(out.Failure)), "a server to join does not answer as it should; trying on"
+	if out.Failure == overlay.TooMany {
+		text = "a server to join is one too many"
+	}
+	m.log.Warn(text, slog.String("address", out.Address), why)
 	for j := range m.joins {
 		if j.address != out.Address {
 			continue
@@ -92,6 +111,8 @@ func (m *Mesh) seedFailed(out overlay.SeedFailed) {
 			kind = circuit.Invalid
 		case overlay.IDTaken:
 			kind = circuit.Exists
+		case overlay.TooMany:
+			kind = circuit.Exhausted
 		}
 		if kind != 0 {
 			m.endJoin(j, circuit.Errorf(kind, reason(out.Failure)))

@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,7 @@ import (
 	"github.com/gocircuit/circuit"
 	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
 	"github.com/gocircuit/circuit/internal/credential"
+	"github.com/gocircuit/circuit/internal/overlay"
 	"github.com/gocircuit/circuit/internal/rpc"
 	"github.com/gocircuit/circuit/internal/transport"
 )
@@ -101,6 +103,47 @@ func TestJoinAcrossCut(t *testing.T) {
 	})
 }
 
+// TestJoinEndedAnother: a Join that ran out of time ended another to the same
+// address, which had time left.
+func TestJoinEndedAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		defer func() { c.stop() }()
+		n, address := c.nodes[0], host(1)+":11022"
+		short, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() { first <- n.Join(short, address, 0) }()
+		time.Sleep(300 * time.Millisecond)
+		go func() { second <- n.Join(t.Context(), address, 0) }()
+		if err := <-first; circuit.KindOf(err) != circuit.Unreachable {
+			t.Errorf("the first: %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		c.nodes = append(c.nodes, c.start(1, spec{}))
+		if err := <-second; err != nil {
+			t.Errorf("the second: %v", err)
+		}
+	})
+}
+
+// TestJoinBeyondTheLimit: a Join that there was no place for was said to have no
+// answer.
+func TestJoinBeyondTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2)
+		defer c.stop()
+		for i := range overlay.MaxSeeds {
+			c.nodes[0].Seed(fmt.Sprintf("h%d:1", 100+i), 0)
+		}
+		began := time.Now()
+		err := c.nodes[0].Join(t.Context(), c.nodes[1].addr, 0)
+		if circuit.KindOf(err) != circuit.Exhausted || !strings.Contains(err.Error(), fmt.Sprint(overlay.MaxSeeds)) || time.Since(began) > 0 {
+			t.Errorf("got %v of kind %v after %v", err, circuit.KindOf(err), time.Since(began))
+		}
+	})
+}
+
 // TestVersionsAreNamed links up as a server of the future, and reads why it is
 // refused.
 func TestVersionsAreNamed(t *testing.T) {
@@ -159,6 +202,7 @@ func TestBadLinks(t *testing.T) {
 		{"mute", nil, circuit.Timeout},
 		{"no hello", &circuitv1.Hello{}, circuit.Unsupported},
 		{"another's ID", hello(func(h *circuitv1.Hello) { h.Server = 51 }), circuit.Denied},
+		{"an address that no record holds", hello(func(h *circuitv1.Hello) { h.Address = strings.Repeat("h", MaxAddress-1) + ":1" }), circuit.Invalid},
 		{"no address", hello(func(h *circuitv1.Hello) { h.Address = "" }), circuit.Invalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -179,6 +223,19 @@ func TestBadLinks(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLongestAddress joins with the longest address that there may be.
+func TestLongestAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		defer func() { c.stop() }()
+		long := strings.Repeat("h", MaxAddress-len(":11022"))
+		sp := spec{key: c.key, id: 2, network: c.memory.Host(long), addr: long + ":11022"}
+		c.nodes = append(c.nodes, startNode(t, sp))
+		c.nodes[1].Seed(c.nodes[0].addr, 0)
+		await(t, 5*time.Second, c.nodes...)
+	})
 }
 
 // TestClientsDoNotLink calls Link with a client's certificate.

@@ -20,8 +20,8 @@ const (
 	frameBytes    = 64 << 10 // messages joined into one frame, about
 )
 
-// hangUpTimeout is how long the other end of a finished link may take to read
-// what was sent.
+// hangUpTimeout is how long the other end of a finished link may take until it
+// reads what is sent next, and at last for the end.
 const hangUpTimeout = time.Second
 
 // message is one message of one of the two protocols.
@@ -44,7 +44,7 @@ type link struct {
 	mu       sync.Mutex
 	queue    []message
 	bytes    int
-	finished bool // nothing more is queued; the link ends after what is
+	finished *time.Timer // set: nothing more is queued; the link ends after what is, or when it rings
 }
 
 func newLink(ctx context.Context, end context.CancelFunc, peer overlay.Peer, flow *transport.Flow) *link {
@@ -78,11 +78,12 @@ func (l *link) crowded() bool {
 	return len(l.queue) >= maxQueued/2 || l.bytes >= maxQueueBytes/2
 }
 
-// finish closes the link after what is queued.
+// finish closes the link after what is queued, or when its other end does not read
+// it: nothing else would notice, for the machines are through with it.
 func (l *link) finish() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.finished = true
+	l.finished = time.AfterFunc(hangUpTimeout, l.end)
 	l.signal()
 }
 
@@ -127,7 +128,10 @@ func (l *link) next() (frame *circuitv1.LinkFrame, last bool) {
 		l.queue = nil
 		notify(l.drained)
 	}
-	return frame, l.finished && frame == nil
+	if l.finished != nil {
+		l.finished.Reset(hangUpTimeout)
+	}
+	return frame, l.finished != nil && frame == nil
 }
 
 // write sends what is queued until the link is finished or ends.
@@ -154,14 +158,12 @@ func (l *link) write(s stream) {
 }
 
 // hangUp ends the stream such that what was sent before arrives: a stream that
-// we dialled ends when its other end has read it all, or after a while.
+// we dialled ends when its other end has read it all, or when finished rings.
 func (l *link) hangUp(s stream) {
 	dialled, ok := s.(grpc.ClientStream)
 	if !ok || dialled.CloseSend() != nil {
 		l.end()
-		return
 	}
-	time.AfterFunc(hangUpTimeout, l.end)
 }
 
 // carry tells of a link whose hellos are exchanged, and then carries it until it

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	circuitv1 "github.com/gocircuit/circuit/api/circuit/v1"
 	"github.com/gocircuit/circuit/internal/overlay"
@@ -80,4 +81,36 @@ func TestQueueIsBounded(t *testing.T) {
 			t.Errorf("there is no room after a frame of %d bytes was taken", size)
 		}
 	}
+}
+
+// TestLinkToFrozenServerStayed: a link that its dialler was through with stayed
+// open for as long as its other end, which was frozen, did not read.
+func TestLinkToFrozenServerStayed(t *testing.T) {
+	inBubble(t, 3, func(t *testing.T, c *cluster) {
+		dialler, frozen := c.nodes[1], c.nodes[0]
+		var l *link
+		dialler.do(func() {
+			for _, l = range dialler.links {
+				if l.peer.ID == frozen.id {
+					break
+				}
+			}
+		})
+		for i := range c.nodes[1:] {
+			c.memory.Cut(host(0), host(i+1))
+		}
+		// More than any window, and less than any queue.
+		for range 3 * maxQueueBytes / 4 / frameBytes {
+			enqueued(l, message{data: make([]byte, frameBytes)})
+		}
+		l.signal()
+		await(t, 10*time.Second, c.nodes[1:]...)
+		time.Sleep(2 * hangUpTimeout)
+		if l.ctx.Err() == nil {
+			t.Error("the link is open")
+		}
+		for i := range c.nodes[1:] {
+			c.memory.Heal(host(0), host(i+1))
+		}
+	})
 }

@@ -23,6 +23,9 @@ const (
 	// IDTaken: this server's ID belongs to another process there. It comes from
 	// the machine, never from the driver.
 	IDTaken
+	// TooMany: there are MaxSeeds already, and the seed is forgotten. It comes
+	// from the machine, never from the driver.
+	TooMany
 )
 
 // Input is what happened: one of Tick, Seed, Unseed, LinkUp, LinkDown,

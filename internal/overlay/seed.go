@@ -20,7 +20,7 @@ type seed struct {
 func (m *Machine) addSeed(in Seed) {
 	i := slices.IndexFunc(m.seeds, func(s *seed) bool { return s.address == in.Address })
 	if i < 0 && len(m.seeds) >= MaxSeeds {
-		m.emit(SeedFailed{Address: in.Address, Failure: Unreachable})
+		m.emit(SeedFailed{Address: in.Address, Failure: TooMany})
 		return
 	}
 	s := &seed{want: in, address: in.Address, id: in.ID}

@@ -88,5 +88,5 @@ func TestSeedsAreBounded(t *testing.T) {
 	for i := range MaxSeeds {
 		r.step(Seed{Address: fmt.Sprintf("a%d:1", i)})
 	}
-	r.want(r.step(Seed{Address: "more:1"}), "SeedFailed more:1 1")
+	r.want(r.step(Seed{Address: "more:1"}), fmt.Sprintf("SeedFailed more:1 %d", TooMany))
 }

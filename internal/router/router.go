@@ -64,7 +64,22 @@ func (r *Router) target(ctx context.Context) (grpc.ClientConnInterface, circuit.
 		return nil, id, &circuit.Error{Path: path.String(), Kind: circuit.Invalid, Err: fmt.Errorf("a request for %v was passed on to %v, which is another server", id, r.cfg.Self)}
 	}
 	conn, err := r.cfg.Peer(ctx, id)
-	return conn, id, circuit.At("", path.String(), err)
+	return conn, id, about(path, err)
+}
+
+// about returns why there is no connection for a call about path. What else the
+// error names, the address that was dialled, goes into its text.
+func about(path circuit.Path, err error) error {
+	var e *circuit.Error
+	if !errors.As(err, &e) || e.Path == "" || e.Path == path.String() {
+		return circuit.At("", path.String(), err)
+	}
+	c, why := *e, e.Err
+	if why == nil {
+		why = e.Kind
+	}
+	c.Path, c.Err = path.String(), fmt.Errorf("%s: %w", e.Path, why)
+	return &c
 }
 
 // Unary is a grpc.UnaryServerInterceptor.

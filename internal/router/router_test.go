@@ -170,6 +170,20 @@ func TestUnary(t *testing.T) {
 	}
 }
 
+// The error of a dial, which is about an address, hid which path the call was
+// about.
+func TestDialErrorHidPath(t *testing.T) {
+	a := start(t, here, func(context.Context, circuit.ServerID) (grpc.ClientConnInterface, error) {
+		return nil, &circuit.Error{Path: "10.0.0.1:11022", Kind: circuit.Unreachable, Err: errors.New("nothing listens there")}
+	})
+	path := there.Path().String() + "/hi"
+	_, err := circuitv1.NewAnchorsClient(a.conn).Get(at(t, path), &circuitv1.GetRequest{})
+	err = rpc.FromStatus("peek", "", err)
+	if want := "peek " + path + ": 10.0.0.1:11022: nothing listens there"; !errors.Is(err, circuit.Unreachable) || err.Error() != want {
+		t.Errorf("got %q, want %q", err, want)
+	}
+}
+
 func TestForwardedOnceOnly(t *testing.T) {
 	_, b := pair(t)
 	ctx := metadata.AppendToOutgoingContext(at(t, here.Path().String()), "circuit-forwarded", "1")

@@ -149,6 +149,7 @@ func ServerStatFromProto(p *circuitv1.ServerStat) circuit.ServerStat {
 		Servers: int(p.GetServers()), Anchors: int(p.GetAnchors()), Procs: int(p.GetProcs()), Chans: int(p.GetChans()),
 		SpoolBytes: circuit.Size(p.GetSpoolBytes()), ChanBytes: circuit.Size(p.GetChanBytes()),
 		Joined: unstamp(p.GetJoined()), Subscriptions: int(p.GetSubscriptions()),
+		Neighbours: make([]circuit.ServerID, 0, len(p.GetNeighbours())),
 	}
 	for _, n := range p.GetNeighbours() {
 		s.Neighbours = append(s.Neighbours, circuit.ServerID(n))

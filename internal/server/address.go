@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/gocircuit/circuit"
 )
@@ -73,6 +74,26 @@ func advertiseAddr(cfg Config, bound string) (string, error) {
 		cfg.Log.Warn("this machine has no address that others could reach; advertising loopback", slog.String("address", net.JoinHostPort(host, port)))
 	}
 	return net.JoinHostPort(host, port), nil
+}
+
+// warnOfLoopback warns where servers on other hosts are to be joined that cannot
+// reach this one.
+func (s *Server) warnOfLoopback() {
+	elsewhere := func(u circuit.URL) bool { return !isLoopback(u.Host) }
+	if i := slices.IndexFunc(s.cfg.Join, elsewhere); i >= 0 && isLoopback(s.url.Host) {
+		s.log.Warn("other hosts cannot reach this server, for it advertises a loopback address; say where they can with -a or --advertise",
+			slog.String("address", s.url.Address()), slog.String("join", s.cfg.Join[i].Address()))
+	}
+}
+
+// isLoopback reports whether a host, as an address names it, is this machine for
+// itself alone. Other names than localhost are taken for those of other machines.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
+	}
+	return ip.Unmap().IsLoopback() || ip.IsUnspecified()
 }
 
 // has reports whether host is one of the addresses.

@@ -1,12 +1,14 @@
 package server
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"time"
 
 	"github.com/gocircuit/circuit"
 	"github.com/gocircuit/circuit/internal/dialfile"
+	"github.com/gocircuit/circuit/internal/overlay"
 	"github.com/gocircuit/circuit/internal/transport"
 )
 
@@ -31,7 +33,7 @@ type Config struct {
 	Advertise string
 	// Join are servers of the circuit to join. Any one that answers is enough;
 	// if none does, the server keeps trying. One that leads to the server
-	// itself is skipped. Empty starts a circuit of its own.
+	// itself is skipped; overlay.MaxSeeds at most. Empty starts a circuit of its own.
 	Join []circuit.URL
 	// Key is the circuit's key, if one is configured. If it is zero, the key is
 	// that of the URLs in Join, or that kept in DataDir, or a new one; and then
@@ -59,6 +61,18 @@ type Config struct {
 }
 
 const defaultGrace = 5 * time.Second
+
+// check refuses more servers to join than are tried.
+func (c Config) check() error {
+	join := make(map[string]bool)
+	for _, u := range c.Join {
+		join[u.Address()] = true
+	}
+	if len(join) > overlay.MaxSeeds {
+		return circuit.Errorf(circuit.Invalid, fmt.Sprintf("%d servers to join are given, and %d at most are tried; one that answers is enough", len(join), overlay.MaxSeeds))
+	}
+	return nil
+}
 
 func (c Config) withDefaults() Config {
 	if c.Addr == "" {

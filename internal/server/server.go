@@ -85,6 +85,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 			err = circuit.At("start", "", err)
 		}
 	}()
+	if err = s.cfg.check(); err != nil {
+		return nil, err
+	}
 	if s.state, err = openState(cfg.DataDir); err != nil {
 		return nil, err
 	}
@@ -137,6 +140,10 @@ func (s *Server) listen(cred *credential.Credential, inURL bool) error {
 	if s.url, err = circuit.ParseURL(address); err != nil {
 		return err
 	}
+	if n := len(s.url.Address()); n > mesh.MaxAddress {
+		return circuit.Errorf(circuit.Invalid, fmt.Sprintf("the address to advertise has %d bytes, and %d are the most", n, mesh.MaxAddress))
+	}
+	s.warnOfLoopback()
 	s.url.PID, s.url.ID = os.Getpid(), s.state.id
 	if inURL {
 		s.url.Key = s.key

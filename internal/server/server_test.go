@@ -15,7 +15,9 @@ import (
 	"github.com/gocircuit/circuit"
 	"github.com/gocircuit/circuit/client"
 	"github.com/gocircuit/circuit/internal/credential"
+	"github.com/gocircuit/circuit/internal/overlay"
 	"github.com/gocircuit/circuit/internal/server"
+	"github.com/gocircuit/circuit/internal/transport"
 )
 
 // config returns the configuration of a server for a test.
@@ -88,6 +90,12 @@ func TestStartRefuses(t *testing.T) {
 	other.Key = credential.NewKey()
 	bare := running.URL()
 	bare.Key = circuit.Key{}
+	many := []circuit.URL{running.URL(), running.URL()} // the same again is no other
+	for port := range overlay.MaxSeeds {
+		u := running.URL()
+		u.Port = 1 + port
+		many = append(many, u)
+	}
 	for name, c := range map[string]struct {
 		change func(*server.Config)
 		kind   circuit.ErrorKind
@@ -100,7 +108,9 @@ func TestStartRefuses(t *testing.T) {
 		"no such interface":     {func(c *server.Config) { c.Interface = "nonesuch0" }, circuit.Invalid, "nonesuch0"},
 		"not the interface's":   {func(c *server.Config) { c.Addr, c.Interface = "127.0.0.64:0", loopback(t) }, circuit.Invalid, "127.0.0.64"},
 		"all, and an interface": {func(c *server.Config) { c.Addr, c.Interface = "0.0.0.0:0", loopback(t) }, circuit.Invalid, "0.0.0.0"},
+		"too many to join":      {func(c *server.Config) { c.Join = many }, circuit.Invalid, "65 servers"},
 		"bad advertise":         {func(c *server.Config) { c.Advertise = "nowhere" }, circuit.Invalid, "advertise"},
+		"too long an address":   {func(c *server.Config) { c.Advertise = strings.Repeat("h", 600) + ":1" }, circuit.Invalid, "602 bytes, and 512"},
 		"two keys":              {func(c *server.Config) { c.Join = []circuit.URL{running.URL(), other} }, circuit.Invalid, "one circuit"},
 		"no key":                {func(c *server.Config) { c.Join = []circuit.URL{bare} }, circuit.Invalid, "no key"},
 		"address of another":    {func(c *server.Config) { c.Addr = "192.0.2.1:0" }, circuit.Invalid, "192.0.2.1"},
@@ -116,6 +126,37 @@ func TestStartRefuses(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), other.Key.Encode()) {
 			t.Errorf("%s: the error tells a key", name)
+		}
+	}
+}
+
+// TestLoopbackWasNotWarnedOf starts servers that join others elsewhere, and says
+// who cannot be reached from there.
+func TestLoopbackWasNotWarnedOf(t *testing.T) {
+	for _, tt := range []struct {
+		advertise, join string
+		warned          bool
+	}{
+		{"", "192.0.2.1:11022", true},
+		{"localhost:1", "example.invalid:11022", true},
+		{"[::1]:1", "192.0.2.1:11022", true},
+		{"", "127.0.0.2:1", false},
+		{"", "localhost:1", false},
+		{"", "[::1]:1", false},
+		{"192.0.2.2:1", "192.0.2.1:11022", false},
+	} {
+		u, err := circuit.ParseURL(tt.join)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		cfg := config(t)
+		cfg.Network = transport.NewMemory().Host("127.0.0.1")
+		cfg.Key, cfg.Advertise, cfg.Join = credential.NewKey(), tt.advertise, []circuit.URL{u}
+		cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+		stop(start(t, cfg))
+		if got := strings.Contains(log.String(), "-a or --advertise"); got != tt.warned {
+			t.Errorf("advertise %q, join %s: warned %v\n%s", tt.advertise, tt.join, got, &log)
 		}
 	}
 }

@@ -92,7 +92,7 @@ func (s *Server) peer(ctx context.Context, id circuit.ServerID) (grpc.ClientConn
 			return conn, nil
 		}
 		if _, ok := s.mesh.Member(id); ok || errors.Is(err, circuit.Canceled) {
-			return nil, err
+			return nil, unmet(err)
 		}
 	}
 	r, known := s.mesh.Lookup(id)
@@ -105,6 +105,18 @@ func (s *Server) peer(ctx context.Context, id circuit.ServerID) (grpc.ClientConn
 		return nil, circuit.Errorf(circuit.Unreachable, "the server failed "+ago(r.Since))
 	}
 	return nil, circuit.Errorf(circuit.Unreachable, "the server has just joined; try again")
+}
+
+// unmet returns why dialling a member failed, as its callers are to take it: that
+// another circuit answers at its address says nothing of what they may.
+func unmet(err error) error {
+	e, ok := err.(*circuit.Error)
+	if !ok || e.Kind != circuit.Denied {
+		return err
+	}
+	c := *e
+	c.Kind = circuit.Unreachable
+	return &c
 }
 
 // ago tells how long ago something was.

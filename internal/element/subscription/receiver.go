@@ -128,20 +128,19 @@ func (r *receiver) next(ctx context.Context) (delivery, error) {
 func (r *receiver) take() (d delivery, ok bool, err error) {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	switch {
-	case r.s.scrubbed:
-		return d, false, errScrubbed
-	case r.failed != nil:
+	if r.failed != nil && !r.s.scrubbed {
 		return d, false, r.failed
 	}
-	if r.told < r.acked {
+	if r.told < r.acked { // which is told before the end
 		r.told, d.confirmed, ok = r.acked, r.acked, true
 	}
-	if r.ended {
-		if !ok {
-			err = io.EOF
-		}
-		return d, ok, err
+	switch {
+	case ok && (r.s.scrubbed || r.ended):
+		return d, true, nil
+	case r.s.scrubbed:
+		return d, false, errScrubbed
+	case r.ended:
+		return d, false, io.EOF
 	}
 	d.number = r.acked + uint64(r.given) + 1
 	for r.given < len(r.items) && len(d.events) < maxBatch {

@@ -371,6 +371,26 @@ func TestScrub(t *testing.T) {
 	}
 }
 
+// A scrub right after an acknowledgement hid that it was confirmed.
+func TestScrubHidConfirmation(t *testing.T) {
+	w := newWorld(t, Config{})
+	sub := w.subscribe(circuit.OnLeave)
+	w.leave(1, 2)
+	r := sub.open(2)
+	r.has("-1 -2")
+	r.request(0, 1)
+	if err := sub.sub.Scrub(context.Background(), anchor.Scrub{}); err != nil {
+		t.Fatal(err)
+	}
+	r.poll()
+	if r.sure != 1 {
+		t.Errorf("confirmed up to %d, want 1", r.sure)
+	}
+	if r.poll(); !errors.Is(r.end, circuit.Closed) {
+		t.Errorf("the call ends with %v", r.end)
+	}
+}
+
 func TestEndOfACall(t *testing.T) {
 	w := newWorld(t, Config{})
 	sub := w.subscribe(circuit.OnLeave)
