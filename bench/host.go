@@ -240,7 +240,7 @@ func (h *host) idle(ctx context.Context) error {
 	for _, m := range h.all {
 		h.kind.unwatch(ctx, m)
 	}
-	if err := pause(ctx, h.seconds(30, 5)); err != nil {
+	if err := pause(ctx, h.seconds(30, 20)); err != nil { // new links say more for a while
 		return err
 	}
 	spent, err := efforts(h.all)

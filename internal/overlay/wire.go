@@ -44,6 +44,7 @@ type message struct {
 const (
 	maxMessage = 4096
 	maxAddress = 512
+	maxEpoch   = 1 << 62 // a higher one leaves no room to count on
 )
 
 var errMalformed = errors.New("overlay: malformed message")
@@ -108,6 +109,9 @@ func decode(b []byte) (message, error) {
 			msg.set(num, v)
 		}
 		b = b[n:]
+	}
+	if msg.epoch > maxEpoch {
+		return msg, errMalformed
 	}
 	return msg, nil
 }

@@ -29,7 +29,8 @@ func TestWire(t *testing.T) {
 	if got, err := decode(later); err != nil || got != (message{kind: kindOpen, epoch: 2}) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	for _, bad := range []string{"\x08", "\xff", "\x22\x05ab", strings.Repeat("\x08\x01", maxMessage), "\x22\x81\x04" + strings.Repeat("a", 513)} {
+	for _, bad := range []string{"\x08", "\xff", "\x22\x05ab", strings.Repeat("\x08\x01", maxMessage), "\x22\x81\x04" + strings.Repeat("a", 513),
+		string(message{kind: kindRefuse, epoch: 1 << 63}.encode())} {
 		if msg, err := decode([]byte(bad)); err == nil {
 			t.Errorf("%q became %+v", clip(bad), msg)
 		}
