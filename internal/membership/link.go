@@ -73,6 +73,9 @@ func (m *Machine) linkUp(in LinkUp) {
 func (m *Machine) linkDown(in LinkDown) {
 	if l := m.numbered(in.Link); l != nil {
 		m.unlink(l, in.Lost)
+		if m.departBy.IsZero() {
+			m.takeOver(l.pulse)
+		}
 	}
 }
 

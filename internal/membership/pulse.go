@@ -1,6 +1,9 @@
 package membership
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // sendPulses tells those neighbours whose turn it is that this server lives. The
 // turns are spread evenly: each pulse says when its neighbour's next turn is, an
@@ -15,14 +18,32 @@ func (m *Machine) sendPulses() {
 		if last := m.now.Add(time.Duration(len(m.links)) * most); m.slot.After(last) {
 			m.slot = last
 		}
-		l.pulse = m.slot
-		if !l.direct {
-			m.send(l, message{kind: kindSignal, signal: m.signal(l, sigPulse)})
-		}
-		if l.direct || l.pulses < tryFirst || l.pulses%tryEvery == 0 {
-			m.sendDatagram(l, sigPulse)
-		}
-		l.pulses++
+		m.promise(l, m.slot)
+	}
+}
+
+// promise sends a pulse that says when the next is due.
+func (m *Machine) promise(l *link, next time.Time) {
+	l.pulse = next
+	if !l.direct {
+		m.send(l, message{kind: kindSignal, signal: m.signal(l, sigPulse)})
+	}
+	if l.direct || l.pulses < tryFirst || l.pulses%tryEvery == 0 {
+		m.sendDatagram(l, sigPulse)
+	}
+	l.pulses++
+}
+
+// takeOver lets another neighbour take the turn of one whose link is no more: the
+// one whose own is last. Otherwise nobody would look at this server at that time.
+func (m *Machine) takeOver(turn time.Time) {
+	if len(m.links) == 0 || !turn.After(m.now) {
+		return
+	}
+	byTurn := func(a, b *link) int { return a.pulse.Compare(b.pulse) }
+	if last := slices.MaxFunc(m.links, byTurn); !last.broken && last.pulse.After(turn) {
+		m.promise(last, turn)
+		m.slot = slices.MaxFunc(m.links, byTurn).pulse
 	}
 }
 

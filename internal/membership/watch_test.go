@@ -1,7 +1,9 @@
 package membership
 
 import (
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -102,6 +104,47 @@ func TestDatagrams(t *testing.T) {
 		}
 	}
 	r.want(r.datagram(60, sigProbe, time.Second), "60:datagrams(true), 60:~ack")
+}
+
+// TestTurnIsTakenOver: when a link ends, another neighbour looks at this server at
+// the time at which its own would have.
+func TestTurnIsTakenOver(t *testing.T) {
+	ids := []circuit.ServerID{10, 60, 70, 80, 90, 100, 110, 120}
+	r := circle(t, ids...)
+	looks := make(map[uint64]time.Time) // when a neighbour expects to be told again
+	see := func(outs []Output) {
+		for _, out := range outs {
+			if d, ok := out.(SendDatagram); ok {
+				if s, err := decodeSignal(d.Data); err == nil && s.kind == sigPulse {
+					looks[d.Link] = r.at.Add(s.next)
+				}
+			}
+		}
+	}
+	pass := func(d time.Duration) { // the rig tells no times within a wait
+		for end := r.at.Add(d); r.at.Before(end); {
+			for _, id := range ids {
+				r.pulse(id, time.Minute)
+			}
+			see(r.wait(10 * time.Millisecond))
+		}
+	}
+	pass(30 * time.Second)
+	for len(ids) > 3 {
+		slices.SortFunc(ids, func(a, b circuit.ServerID) int { return looks[uint64(a)].Compare(looks[uint64(b)]) })
+		gone := ids[1]
+		ids = slices.Delete(ids, 1, 2)
+		delete(looks, uint64(gone))
+		see(r.Step(r.at, LinkDown{Link: uint64(gone)}))
+		last := r.at
+		for _, at := range slices.SortedFunc(maps.Values(looks), time.Time.Compare) {
+			if gap := at.Sub(last); gap > pulseEvery*11/10 {
+				t.Errorf("%d links: nobody looks at it for %v", len(ids), gap)
+			}
+			last = at
+		}
+		pass(3 * time.Second)
+	}
 }
 
 // TestSilence follows the end of a host, as the first of its observers sees it.
