@@ -1,6 +1,7 @@
 package server
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,15 +11,15 @@ import (
 // never else.
 func TestTrim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		times := 0
-		trim := newTrimmer(func() { times++ })
+		var times atomic.Int32
+		trim := newTrimmer(func() { times.Add(1) })
 		defer trim.stop()
-		want := func(after time.Duration, n int) {
+		want := func(after time.Duration, n int32) {
 			t.Helper()
 			time.Sleep(after)
 			synctest.Wait()
-			if times != n {
-				t.Errorf("%d times, want %d", times, n)
+			if got := times.Load(); got != n {
+				t.Errorf("%d times, want %d", got, n)
 			}
 		}
 		want(trimAfter, 1)
