@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gocircuit/circuit"
 	"github.com/gocircuit/circuit/client"
 )
 
@@ -184,12 +183,12 @@ func (l *lab) holds(d time.Duration, what string, ok func() bool) {
 // neighbours returns the servers that a server has links with.
 func (l *lab) neighbours(s *server) (list []*server) {
 	l.t.Helper()
-	var stat circuit.ServerStat
+	var stat struct{ Neighbours []string }
 	if err := json.Unmarshal([]byte(l.mustOn(s, "", "peek", s.path)), &stat); err != nil {
 		l.t.Fatal(err)
 	}
-	for _, id := range stat.Neighbours {
-		i := slices.IndexFunc(l.servers, func(s *server) bool { return s.path == "/"+id.String() })
+	for _, path := range stat.Neighbours {
+		i := slices.IndexFunc(l.servers, func(s *server) bool { return s.path == path })
 		list = append(list, l.servers[i])
 	}
 	return list
