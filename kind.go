@@ -29,6 +29,6 @@ func (k Kind) String() string {
 type Entry struct {
 	Path       Path
 	Kind       Kind
-	Generation uint64 `json:",omitempty"` // identifies the element; 0 for None
-	State      string `json:",omitempty"` // one word or a few, by kind, such as "running"
+	Generation uint64 `json:",omitempty,string"` // identifies the element; 0 for None. Not every reader of JSON takes such a number
+	State      string `json:",omitempty"`        // one word or a few, by kind, such as "running"
 }

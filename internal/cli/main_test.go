@@ -225,3 +225,12 @@ func TestExitCodes(t *testing.T) {
 		}
 	}
 }
+
+// TestEmptyTextCountedAsNotGiven: a text that is given and empty, as of a variable
+// that is not set, is a mistake.
+func TestEmptyTextCountedAsNotGiven(t *testing.T) {
+	for _, flag := range []string{"--key", "--data", "-a", "--advertise", "--if"} {
+		program{}.fails(t, exitUsage, flag+" is empty", "start", flag, "")
+	}
+	program{}.fails(t, exitUsage, "--key is empty", "ls", "--key", "")
+}

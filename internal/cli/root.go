@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/gocircuit/circuit/client"
 )
@@ -117,7 +118,23 @@ func (a *app) checkGlobals(cmd *cobra.Command, c command) error {
 	case c.plain && given("output"):
 		return usageErrorf(cmd, "there is no -o here")
 	}
-	return nil
+	return checkEmpty(cmd)
+}
+
+// checkEmpty refuses texts that are given and empty, as of a variable that is not
+// set: they would count as not given.
+func checkEmpty(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() != "string" || f.Value.String() != "" || err != nil {
+			return
+		}
+		name := "--" + f.Name
+		if f.Shorthand != "" {
+			name = "-" + f.Shorthand
+		}
+		err = usageErrorf(cmd, "%s is empty", name)
+	})
+	return err
 }
 
 // rootCommand assembles the program.

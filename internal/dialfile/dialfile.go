@@ -69,7 +69,9 @@ func Write(dir string, u circuit.URL) (*File, error) {
 	if err == nil {
 		_, err = f.WriteString(u.Secret() + "\n")
 	}
-	path := filepath.Join(dir, u.ID.String())
+	// A name of its own: a server of the same identity may run, from a copy of the
+	// data directory, and either keeps its file whatever becomes of the other.
+	path := filepath.Join(dir, u.ID.String()+"-"+strings.TrimPrefix(filepath.Base(f.Name()), tempPrefix))
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}

@@ -60,18 +60,30 @@ func TestKilledServersFileIsRemoved(t *testing.T) {
 	}
 }
 
-func TestSuccessorsFileIsLeftAlone(t *testing.T) {
+// TestCopyRemovedOriginalsFile: of two servers of the same identity, each removes
+// its own file, whichever ends first.
+func TestCopyRemovedOriginalsFile(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
-	old, err := Write(dir, url(t, 1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Write(dir, url(t, 1)); err != nil {
-		t.Fatal(err)
-	}
-	old.Close()
-	if urls, err := List(dir); len(urls) != 1 || err != nil {
-		t.Errorf("got %v, %v", urls, err)
+	for _, firstEndsFirst := range []bool{true, false} {
+		first, err := Write(dir, url(t, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := Write(dir, url(t, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !firstEndsFirst {
+			first, second = second, first
+		}
+		first.Close()
+		if urls, err := List(dir); len(urls) != 1 || err != nil {
+			t.Errorf("one of two is gone: %v, %v", urls, err)
+		}
+		second.Close()
+		if urls, err := List(dir); len(urls) != 0 || err != nil {
+			t.Errorf("both are gone: %v, %v", urls, err)
+		}
 	}
 }
 

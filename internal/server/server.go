@@ -250,11 +250,16 @@ func (s *Server) blame(err error) {
 	}
 }
 
-// join begins to join the circuits of Config.Join.
+// join begins to join the circuits of Config.Join. Its own URL, which a server may
+// be started again with, leads nowhere. Who has its identity at another address
+// has to be met: one of the two has a copy of the other's data directory.
 func (s *Server) join() {
 	for _, u := range s.cfg.Join {
-		if u.ID != s.url.ID {
+		switch {
+		case u.ID != s.url.ID:
 			s.mesh.Seed(u.Address(), u.ID)
+		case u.Address() != s.url.Address():
+			s.mesh.Seed(u.Address(), 0)
 		}
 	}
 }

@@ -284,15 +284,17 @@ func TestClonedDataDirectoryIsRefused(t *testing.T) {
 	bystander.Join = []circuit.URL{original.URL()}
 	third := start(t, bystander)
 	eventually(t, "two servers", func() bool { return len(third.Members()) == 2 })
-	clone.Join = []circuit.URL{third.URL()}
-	copied := start(t, clone)
-	select {
-	case <-copied.Done():
-	case <-time.After(10 * time.Second):
-		t.Fatal("the clone goes on")
-	}
-	if err := copied.Err(); !errors.Is(err, circuit.Exists) || !strings.Contains(err.Error(), original.URL().Address()) {
-		t.Errorf("the clone says %v", err)
+	for _, join := range []circuit.URL{third.URL(), original.URL()} {
+		clone.Join = []circuit.URL{join}
+		copied := start(t, clone)
+		select {
+		case <-copied.Done():
+		case <-time.After(10 * time.Second):
+			t.Fatalf("the clone that joins %v goes on", join)
+		}
+		if err := copied.Err(); !errors.Is(err, circuit.Exists) || !strings.Contains(err.Error(), original.URL().Address()) {
+			t.Errorf("the clone that joins %v says %v", join, err)
+		}
 	}
 	if n := len(third.Members()); n != 2 {
 		t.Errorf("%d servers after the clone was refused", n)

@@ -102,8 +102,8 @@ func (s *Server) end() {
 	})
 	s.dialFile.Close()
 	leave, cancelLeave := context.WithTimeout(ctx, leaveTime)
-	if err := s.mesh.Leave(leave); err != nil {
-		s.log.Warn("the circuit may not know that this server leaves", slog.Any("error", err))
+	if s.mesh.Leave(leave) != nil {
+		s.log.Warn("the circuit may not know that this server leaves, for it stops in a hurry")
 	}
 	cancelLeave()
 	s.procs.Shutdown(ctx, s.cfg.Grace)
