@@ -58,7 +58,8 @@ type ReceiveDatagram struct {
 // that is in the circuit and stays connected with this one: in causal order
 // among all that is broadcast, and after whatever this server knew of joins and
 // departures. A server that joins later, or was cut off from the circuit for
-// more than 30 s meanwhile, does not get it; nor does anybody from a server that
+// more than 30 s meanwhile, or made a link anew while more was broadcast than is
+// kept (rule M19), does not get it; nor does anybody from a server that
 // has not joined yet, or leaves. Longer data is not sent. Data is not kept.
 type Broadcast struct{ Data []byte }
 
